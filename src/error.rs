@@ -1,0 +1,170 @@
+//! The one error of a request, and the one table that says what each kind means.
+//!
+//! Everything that can end a request early is an [`Error`]: its [`Kind`] fixes the status, who is
+//! to blame, whether another target may be tried, and which of Kong's two faces the client sees.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// Who caused an error; the `origin` label of `tollgate_errors_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    Client,
+    Gateway,
+    Upstream,
+}
+
+impl Origin {
+    /// The metric label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Gateway => "gateway",
+            Self::Upstream => "upstream",
+        }
+    }
+}
+
+/// The two shapes in which Kong reports errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Face {
+    /// `{"message": …, "request_id": …}`, or HTML or plain text where the client prefers it.
+    Core,
+    /// `{"error": {"message": …}}`, always JSON: what the AI plugins answer.
+    Ai,
+}
+
+/// What went wrong, as far as the rest of the gateway needs to tell errors apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// The request's body or fields are not what the route serves.
+    BadRequest,
+    /// The head of the request cannot be served (bad path, bad header).
+    BadHead,
+    /// The client did not send its body in time.
+    SlowBody,
+    /// The body is over `max_request_body_size`.
+    TooLarge,
+    /// The client hung up before it got its answer.
+    ClientGone,
+    /// No route matches.
+    NoRoute,
+    /// The route has no service and no plugin answered.
+    NoService,
+    /// The configuration names something that this version does not run.
+    Unsupported,
+    /// No token or signature for a cloud provider could be had.
+    Identity,
+    /// The gateway failed in itself.
+    Internal,
+    /// The upstream's name does not resolve.
+    Unresolved,
+    /// The upstream refused the connection or broke it before an answer.
+    Unreachable,
+    /// The upstream did not answer in time.
+    Timeout,
+    /// The upstream's answer cannot be read as what it should be.
+    BadReply,
+}
+
+struct Row {
+    status: u16,
+    label: &'static str,
+    origin: Origin,
+    face: Face,
+    failover: bool,
+}
+
+impl Kind {
+    const fn row(self) -> Row {
+        use Face::{Ai, Core};
+        use Origin::{Client, Gateway, Upstream};
+        let (status, label, origin, face, failover) = match self {
+            Self::BadRequest => (400, "bad_request", Client, Ai, false),
+            Self::BadHead => (400, "bad_head", Client, Core, false),
+            Self::SlowBody => (408, "slow_body", Client, Core, false),
+            Self::TooLarge => (413, "too_large", Client, Ai, false),
+            Self::ClientGone => (499, "client_gone", Client, Core, false),
+            Self::NoRoute => (404, "no_route", Client, Core, false),
+            Self::NoService => (503, "no_service", Gateway, Core, false),
+            Self::Unsupported => (501, "unsupported", Gateway, Ai, false),
+            Self::Identity => (500, "identity", Gateway, Ai, true),
+            Self::Internal => (500, "internal", Gateway, Core, false),
+            Self::Unresolved => (503, "unresolved", Upstream, Core, true),
+            Self::Unreachable => (502, "unreachable", Upstream, Core, true),
+            Self::Timeout => (504, "timeout", Upstream, Core, true),
+            Self::BadReply => (500, "bad_reply", Upstream, Ai, true),
+        };
+        Row { status, label, origin, face, failover }
+    }
+
+    /// The status the client sees.
+    pub const fn status(self) -> u16 {
+        self.row().status
+    }
+
+    /// The metric label.
+    pub const fn label(self) -> &'static str {
+        self.row().label
+    }
+
+    /// Who is to blame.
+    pub const fn origin(self) -> Origin {
+        self.row().origin
+    }
+
+    /// Which of the two shapes the client sees.
+    pub const fn face(self) -> Face {
+        self.row().face
+    }
+
+    /// Whether another target may be tried after it.
+    pub const fn failover(self) -> bool {
+        self.row().failover
+    }
+}
+
+/// A request's end before its answer.
+#[derive(Clone, Debug)]
+pub struct Error {
+    kind: Kind,
+    message: Cow<'static, str>,
+}
+
+impl Error {
+    /// An error with a message for the client: it says what to change, and holds no secret.
+    pub fn new(kind: Kind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind, message: message.into() }
+    }
+
+    /// The client's request is wrong (400, in the AI plugins' shape).
+    pub fn bad_request(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Kind::BadRequest, message)
+    }
+
+    /// The provider's answer is wrong (500, in the AI plugins' shape).
+    pub fn bad_reply(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Kind::BadReply, message)
+    }
+
+    /// What kind of error it is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The text for the client.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The crate's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

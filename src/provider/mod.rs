@@ -1,0 +1,136 @@
+//! The providers: each checks its part of a target's configuration and translates both ways.
+//!
+//! Everything here is pure and synchronous. Time and ids come in with the [`Call`], so that what a
+//! provider writes is the same in a golden test as on the wire.
+//!
+//! A [`Provider`] is an entry of [`PROVIDERS`]: a name, its own options, its rules. At load it turns
+//! a target's configuration into a [`Driver`]: a default address and the [`Dialect`] that the
+//! upstream speaks. Several providers share a dialect (Ollama's format serves mistral and llama2).
+
+use crate::config::problems::Problems;
+use crate::config::schema::Field;
+use crate::config::target::{Operation, TargetConf};
+use crate::error::Result;
+use crate::wire::client_stream::ClientStream;
+use crate::wire::doc::Doc;
+use crate::wire::frame::{Frame, Framing};
+use crate::wire::usage::Usage;
+use bytes::Bytes;
+use std::borrow::Cow;
+
+pub mod auth;
+pub mod llama2;
+pub mod mistral;
+pub mod ollama;
+pub mod openai;
+
+/// Every provider, in the order of Kong's documentation. Adding one is one line here.
+pub static PROVIDERS: &[&dyn Provider] = &[&openai::OpenAi, &mistral::Mistral, &llama2::Llama2];
+
+/// The provider of that name.
+pub fn find(name: &str) -> Option<&'static dyn Provider> {
+    PROVIDERS.iter().copied().find(|provider| provider.name() == name)
+}
+
+/// A provider: configuration in, driver out.
+pub trait Provider: Send + Sync + 'static {
+    /// The value of `model.provider`, the metric label and the fixture folder.
+    fn name(&self) -> &'static str;
+
+    /// Its own fields of `model.options`.
+    fn options(&self) -> Vec<Field> {
+        Vec::new()
+    }
+
+    /// What it translates; any provider can `preserve`.
+    fn operations(&self) -> &'static [Operation];
+
+    /// Kong's rules over several fields. `out` is at the target's record (the one that holds `model`).
+    fn check(&self, conf: &TargetConf, out: &mut Problems<'_>);
+
+    /// Settles what does not depend on a request. Called on configuration that passed `check`.
+    fn load(&self, conf: &TargetConf) -> Result<Driver>;
+}
+
+/// How to talk to one target: what `load` settled.
+pub struct Driver {
+    /// Where requests go unless `upstream_url` says otherwise; `None` if that option is mandatory.
+    pub address: Option<&'static str>,
+    /// Path of the operation below that address.
+    pub path: Cow<'static, str>,
+    pub dialect: Box<dyn Dialect>,
+}
+
+/// What one attempt is about.
+pub struct Call<'a> {
+    pub conf: &'a TargetConf,
+    /// The client's request, edited by the plugins before.
+    pub doc: &'a Doc,
+    /// The model to ask for: configured, or the client's.
+    pub model: &'a str,
+    /// Whether the upstream is asked to stream.
+    pub stream: bool,
+    /// Whether the client asked for the usage chunk (`stream_options.include_usage`).
+    pub include_usage: bool,
+    /// Seconds since the epoch, for `created`.
+    pub now: u64,
+    /// The exchange's id (32 hex digits), for ids the provider does not give.
+    pub id: &'a str,
+}
+
+/// What goes to the upstream, before the gateway's own headers and the key.
+pub struct Outbound {
+    /// Replaces the driver's path where it depends on the call.
+    pub path: Option<String>,
+    pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
+    pub body: Bytes,
+}
+
+/// A reply as the client will see it.
+pub struct Decoded {
+    /// The very bytes of the upstream where they already are what the client expects.
+    pub body: Bytes,
+    pub usage: Usage,
+    /// The model that the upstream says it ran.
+    pub model: Option<String>,
+}
+
+/// How the upstream's stream becomes the client's.
+pub enum StreamPlan {
+    /// Same dialect: events are forwarded as they come.
+    Verbatim,
+    /// Another dialect: frames of that framing go through the decoder.
+    Translate(Framing, Box<dyn StreamDecoder>),
+}
+
+/// The language an upstream speaks. Requests, replies and streams of `llm/v1/chat` and
+/// `llm/v1/completions` go through it; `preserve` does not.
+pub trait Dialect: Send + Sync {
+    /// The client's OpenAI request, in the upstream's words.
+    fn request(&self, call: &Call<'_>) -> Result<Outbound>;
+
+    /// The upstream's 200 reply, in OpenAI's words. The message of an error is only the detail
+    /// (`'choices' not in llm/v1/chat response`): the caller says what it was transforming.
+    fn reply(&self, call: &Call<'_>, body: Bytes) -> Result<Decoded>;
+
+    /// How its streams are read.
+    fn stream(&self, call: &Call<'_>) -> StreamPlan;
+}
+
+/// How a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The upstream closed its answer properly.
+    Clean,
+    /// The connection broke.
+    Cut,
+}
+
+/// A state machine from upstream frames to client chunks: ids, indexes and usage live across frames.
+pub trait StreamDecoder: Send + Sync {
+    /// Takes one frame. An error ends the stream visibly.
+    fn frame(&mut self, frame: Frame<'_>, out: &mut ClientStream) -> Result<()>;
+
+    /// The stream is over: what is still owed is written now (finish reason, usage, `[DONE]`).
+    fn finish(&mut self, end: End, out: &mut ClientStream) -> Result<()>;
+}

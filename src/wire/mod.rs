@@ -1,0 +1,10 @@
+//! Pure codecs, used by every stage: bytes in, bytes out, no I/O, no configuration.
+
+pub mod chat;
+pub mod client_stream;
+pub mod doc;
+pub mod frame;
+pub mod json_array;
+pub mod json_lines;
+pub mod sse;
+pub mod usage;
