@@ -49,6 +49,8 @@ pub enum Kind {
     ClientGone,
     /// No route matches.
     NoRoute,
+    /// The route is served over HTTPS only.
+    NeedsHttps,
     /// The route has no service and no plugin answered.
     NoService,
     /// The configuration names something that this version does not run.
@@ -86,6 +88,7 @@ impl Kind {
             Self::TooLarge => (413, "too_large", Client, Ai, false),
             Self::ClientGone => (499, "client_gone", Client, Core, false),
             Self::NoRoute => (404, "no_route", Client, Core, false),
+            Self::NeedsHttps => (426, "needs_https", Client, Core, false),
             Self::NoService => (503, "no_service", Gateway, Core, false),
             Self::Unsupported => (501, "unsupported", Gateway, Ai, false),
             Self::Identity => (500, "identity", Gateway, Ai, true),

@@ -1,1 +1,35 @@
-//! tollgate
+//! tollgate: an AI gateway on Pingora that reads Kong's declarative configuration.
+//!
+//! The modules are the path of a request. ARCHITECTURE.md tells it in one page.
+
+// The way in: flags, listeners, and the configuration that is in force.
+pub mod config;
+pub mod process;
+pub mod snapshot;
+
+// The life of a request.
+pub mod exchange;
+pub mod gateway;
+
+// The stages, in order.
+pub mod accept;
+pub mod route;
+pub mod plugins;
+pub mod target;
+pub mod provider;
+pub mod upstream;
+pub mod respond;
+pub mod meter;
+pub mod log;
+
+// Where the stages meet: AI exchanges, plain routes, and the end of both.
+pub mod attempts;
+pub mod journal;
+pub mod plain;
+pub mod settle;
+
+// Used by all of them, or beside them.
+pub mod admin;
+pub mod error;
+pub mod mock;
+pub mod wire;

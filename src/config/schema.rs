@@ -1,8 +1,15 @@
 //! What an entity or a plugin's `config` may hold: one description that checks a value, fills its
-//! defaults and words its problems as Kong does.
+//! defaults (`validate`), finds its secrets (`vault`) and will print the reference.
+//!
+//! A description is data: everything a reader of it may want to know (bounds, words, defaults) is
+//! a value in it. Only what no bound can say is a function.
 
-use serde_json::Value;
+use super::problems::Problems;
+use serde_json::{Map, Value};
 use std::sync::Arc;
+
+/// Judges a text; the message of a refusal is Kong's.
+pub type TextCheck = fn(&str) -> Result<(), String>;
 
 /// A record's fields and the rules that span them.
 #[derive(Default)]
@@ -24,25 +31,157 @@ pub struct Field {
 
 /// What a field holds.
 pub enum Kind {
-    Text { min: usize, max: usize, one_of: Vec<&'static str>, check: Option<fn(&str) -> Result<(), String>> },
-    Integer { min: i64, max: i64 },
-    Number { min: f64, max: f64, above: Option<f64> },
+    Text {
+        min: usize,
+        max: usize,
+        one_of: Vec<&'static str>,
+        check: Option<TextCheck>,
+    },
+    /// Within `min` and `max`, both included, and above `above`; or one of a few.
+    Integer {
+        min: i64,
+        max: i64,
+        above: Option<i64>,
+        one_of: Vec<i64>,
+    },
+    Number {
+        min: f64,
+        max: f64,
+        above: Option<f64>,
+    },
     Boolean,
     Record(Arc<Record>),
     /// An array; a set when `unique`.
-    List { of: Box<Kind>, unique: bool, min: usize, max: usize },
+    List {
+        of: Box<Kind>,
+        unique: bool,
+        min: usize,
+        max: usize,
+    },
+    /// A reference to an entity of that collection.
+    Foreign(&'static str),
     /// Names to values.
-    Map { of: Box<Kind> },
+    Map {
+        of: Box<Kind>,
+        key: Option<TextCheck>,
+    },
     /// Anything.
     Any,
+    /// Another way to write other fields of the record: it is checked, spelled out and dropped.
+    Shorthand {
+        of: Box<Kind>,
+        expand: Expand,
+    },
 }
 
+/// Spells a shorthand of that name and value out into the record.
+pub type Expand = fn(&str, Value, &mut Map<String, Value>) -> Result<(), String>;
+
 /// A rule over several fields of one record, reported as Kong reports its `@entity` errors.
+/// Names are dotted paths below the record.
 pub enum Rule {
     AllOrNone(&'static [&'static str]),
     AtLeastOneNonEmpty(&'static [&'static str]),
-    /// Any other; returns its messages.
-    Check(fn(&Value) -> Vec<String>),
+    ExactlyOneNonEmpty(&'static [&'static str]),
+    /// If one field matches, another has to.
+    Conditional(Conditional),
+    /// Any other: it may also report below the record.
+    Check(fn(&Value, &mut Problems<'_>)),
+}
+
+/// If `when` matches `is`, then `then` has to match `must`.
+pub struct Conditional {
+    pub when: &'static str,
+    pub is: Match,
+    pub then: &'static str,
+    pub must: Match,
+    /// Instead of `failed conditional validation given value of field '…'`.
+    pub message: Option<&'static str>,
+}
+
+/// A condition on one value.
+#[derive(Clone, Copy)]
+pub enum Match {
+    /// Is that text.
+    Text(&'static str),
+    /// Is a text, but not one of these.
+    NoneOf(&'static [&'static str]),
+    /// Is that truth.
+    Truth(bool),
+    /// Is set.
+    Set,
+    /// Is not set.
+    Unset,
+}
+
+impl Record {
+    /// A record without rules.
+    pub fn new(fields: Vec<Field>) -> Self {
+        Self { fields, rules: Vec::new() }
+    }
+
+    /// With these rules.
+    #[must_use]
+    pub fn rules(mut self, rules: Vec<Rule>) -> Self {
+        self.rules = rules;
+        self
+    }
+
+    /// The field of that name.
+    pub fn field(&self, name: &str) -> Option<&Field> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+
+    /// The field at a dotted path.
+    pub fn find(&self, path: &str) -> Option<&Field> {
+        let (head, rest) = match path.split_once('.') {
+            Some((head, rest)) => (head, Some(rest)),
+            None => (path, None),
+        };
+        let field = self.field(head)?;
+        match (rest, &field.kind) {
+            (None, _) => Some(field),
+            (Some(rest), Kind::Record(record)) => record.find(rest),
+            _ => None,
+        }
+    }
+}
+
+impl Kind {
+    /// Any non-empty text.
+    pub const fn text() -> Self {
+        Self::Text { min: 1, max: usize::MAX, one_of: Vec::new(), check: None }
+    }
+
+    /// A text of so many characters.
+    pub const fn sized(min: usize, max: usize) -> Self {
+        Self::Text { min, max, one_of: Vec::new(), check: None }
+    }
+
+    /// A text that passes a check.
+    pub const fn checked(check: TextCheck) -> Self {
+        Self::Text { min: 1, max: usize::MAX, one_of: Vec::new(), check: Some(check) }
+    }
+
+    /// One of a closed set of words.
+    pub fn one_of(words: &[&'static str]) -> Self {
+        Self::Text { min: 0, max: usize::MAX, one_of: words.to_vec(), check: None }
+    }
+
+    /// Integers of any size.
+    pub const fn integer() -> Self {
+        Self::Integer { min: i64::MIN, max: i64::MAX, above: None, one_of: Vec::new() }
+    }
+
+    /// An array of these.
+    pub fn list(self) -> Self {
+        Self::List { of: Box::new(self), unique: false, min: 0, max: usize::MAX }
+    }
+
+    /// A set of these.
+    pub fn set(self) -> Self {
+        Self::List { of: Box::new(self), unique: true, min: 0, max: usize::MAX }
+    }
 }
 
 impl Field {
@@ -53,17 +192,22 @@ impl Field {
 
     /// Any non-empty text.
     pub fn text(name: &'static str) -> Self {
-        Self::new(name, Kind::Text { min: 1, max: usize::MAX, one_of: Vec::new(), check: None })
+        Self::new(name, Kind::text())
+    }
+
+    /// A text that passes a check.
+    pub fn checked(name: &'static str, check: TextCheck) -> Self {
+        Self::new(name, Kind::checked(check))
     }
 
     /// One of a closed set of words.
     pub fn one_of(name: &'static str, words: &[&'static str]) -> Self {
-        Self::new(name, Kind::Text { min: 0, max: usize::MAX, one_of: words.to_vec(), check: None })
+        Self::new(name, Kind::one_of(words))
     }
 
     /// An integer within bounds, both included.
     pub fn integer(name: &'static str, min: i64, max: i64) -> Self {
-        Self::new(name, Kind::Integer { min, max })
+        Self::new(name, Kind::Integer { min, max, above: None, one_of: Vec::new() })
     }
 
     /// A number within bounds, both included.
@@ -71,14 +215,34 @@ impl Field {
         Self::new(name, Kind::Number { min, max, above: None })
     }
 
+    /// A number greater than that.
+    pub fn above(name: &'static str, above: f64) -> Self {
+        Self::new(name, Kind::Number { min: f64::MIN, max: f64::MAX, above: Some(above) })
+    }
+
+    /// A TCP port.
+    pub fn port(name: &'static str) -> Self {
+        Self::integer(name, 0, 65_535)
+    }
+
     /// True or false.
     pub fn boolean(name: &'static str) -> Self {
         Self::new(name, Kind::Boolean)
     }
 
+    /// True or false, one of which is the default.
+    pub fn flag(name: &'static str, default: bool) -> Self {
+        Self::boolean(name).default(default).required()
+    }
+
     /// A nested record.
     pub fn record(name: &'static str, record: Record) -> Self {
         Self::new(name, Kind::Record(Arc::new(record)))
+    }
+
+    /// An array of these.
+    pub fn list(name: &'static str, of: Kind) -> Self {
+        Self::new(name, of.list())
     }
 
     /// It must be present.
@@ -99,6 +263,15 @@ impl Field {
     #[must_use]
     pub fn referenceable(mut self) -> Self {
         self.referenceable = true;
+        self
+    }
+
+    /// How many items a list may have, or characters a text.
+    #[must_use]
+    pub fn sized(mut self, at_least: usize, at_most: usize) -> Self {
+        if let Kind::List { min, max, .. } | Kind::Text { min, max, .. } = &mut self.kind {
+            (*min, *max) = (at_least, at_most);
+        }
         self
     }
 

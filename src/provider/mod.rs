@@ -11,11 +11,14 @@ use crate::config::problems::Problems;
 use crate::config::schema::Field;
 use crate::config::target::{Operation, TargetConf};
 use crate::error::Result;
+use crate::wire::chat::Shape;
+use crate::wire::chat::lenient::Text;
 use crate::wire::client_stream::ClientStream;
 use crate::wire::doc::Doc;
 use crate::wire::frame::{Frame, Framing};
 use crate::wire::usage::Usage;
 use bytes::Bytes;
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 pub mod auth;
@@ -23,6 +26,7 @@ pub mod llama2;
 pub mod mistral;
 pub mod ollama;
 pub mod openai;
+pub mod planned;
 
 /// Every provider, in the order of Kong's documentation. Adding one is one line here.
 pub static PROVIDERS: &[&dyn Provider] = &[&openai::OpenAi, &mistral::Mistral, &llama2::Llama2];
@@ -58,6 +62,7 @@ pub struct Driver {
     pub address: Option<&'static str>,
     /// Path of the operation below that address.
     pub path: Cow<'static, str>,
+    /// What the upstream speaks.
     pub dialect: Box<dyn Dialect>,
 }
 
@@ -78,12 +83,36 @@ pub struct Call<'a> {
     pub id: &'a str,
 }
 
+impl Call<'_> {
+    /// Which of OpenAI's two APIs the client speaks.
+    pub fn shape(&self) -> Shape {
+        match self.conf.route_type {
+            Operation::Completions => Shape::Text,
+            Operation::Chat | Operation::Preserve => Shape::Chat,
+        }
+    }
+
+    /// An empty stream for this call's client.
+    pub fn client_stream(&self) -> ClientStream {
+        let shape = self.shape();
+        ClientStream::new(shape, shape.reply_id(self.id), self.model, self.now, self.include_usage)
+    }
+}
+
 /// What goes to the upstream, before the gateway's own headers and the key.
 pub struct Outbound {
     /// Replaces the driver's path where it depends on the call.
     pub path: Option<String>,
     pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
     pub body: Bytes,
+}
+
+impl Outbound {
+    /// A JSON body to the driver's path.
+    pub fn json(body: Bytes) -> Self {
+        let json = http::HeaderValue::from_static("application/json");
+        Self { path: None, headers: vec![(http::header::CONTENT_TYPE, json)], body }
+    }
 }
 
 /// A reply as the client will see it.
@@ -106,7 +135,8 @@ pub enum StreamPlan {
 /// The language an upstream speaks. Requests, replies and streams of `llm/v1/chat` and
 /// `llm/v1/completions` go through it; `preserve` does not.
 pub trait Dialect: Send + Sync {
-    /// The client's OpenAI request, in the upstream's words.
+    /// The client's OpenAI request, in the upstream's words. The message of an error is only the
+    /// detail, as in [`Dialect::reply`].
     fn request(&self, call: &Call<'_>) -> Result<Outbound>;
 
     /// The upstream's 200 reply, in OpenAI's words. The message of an error is only the detail
@@ -133,4 +163,21 @@ pub trait StreamDecoder: Send + Sync {
 
     /// The stream is over: what is still owed is written now (finish reason, usage, `[DONE]`).
     fn finish(&mut self, end: End, out: &mut ClientStream) -> Result<()>;
+}
+
+/// What the client reads where a stream ends before its answer does.
+pub(crate) const BROKEN_OFF: &str = "the provider's answer broke off before it was complete";
+
+/// The text of an `error` that a provider puts into a reply or a stream: a string, or an object
+/// with a `message`.
+pub(crate) fn error_text(error: &RawValue) -> String {
+    #[derive(serde::Deserialize)]
+    struct Told<'a> {
+        #[serde(borrow)]
+        message: Text<'a>,
+    }
+    let raw = error.get();
+    let text = serde_json::from_str::<Text<'_>>(raw)
+        .or_else(|_| serde_json::from_str::<Told<'_>>(raw).map(|told| told.message));
+    text.map_or_else(|_| raw.to_owned(), |text| text.0.into_owned())
 }

@@ -1,6 +1,7 @@
 //! One message of a stream, whatever cut it out of the bytes.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use std::ops::Range;
 
 /// How a stream is cut into messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,3 +49,99 @@ impl Framing {
 
 /// The largest message that is buffered, in bytes.
 pub const MAX_FRAME: usize = 16 * 1024 * 1024;
+
+/// What a [`Scan`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cut {
+    /// The message that was open ends before this offset of the bytes given.
+    Message(usize),
+    /// No message is open, and up to this offset none begins.
+    Gap(usize),
+}
+
+/// Knows where messages end. It sees every byte once, in pieces that may be cut anywhere.
+pub(super) trait Scan {
+    /// The first end in `bytes`; `None` if all of them belong to a message that stays open.
+    ///
+    /// The next call begins where this one ended.
+    fn scan(&mut self, bytes: &[u8]) -> Option<Cut>;
+}
+
+/// The buffer behind every splitter: bytes in, ranges of whole messages out.
+///
+/// Ends are looked for while bytes come in, so that the bound holds for a message however it was cut.
+#[derive(Debug, Default)]
+pub(super) struct Cutter<S> {
+    scan: S,
+    bytes: Vec<u8>,
+    /// The messages in `bytes` that are whole.
+    whole: Vec<Range<usize>>,
+    /// How many of them were given out.
+    taken: usize,
+    /// Where the message that is still open begins.
+    open: usize,
+    overfull: bool,
+}
+
+impl<S: Scan> Cutter<S> {
+    pub(super) fn push(&mut self, more: &[u8]) -> Result<()> {
+        if self.overfull {
+            return Err(overfull());
+        }
+        self.compact();
+        let mut at = self.bytes.len();
+        self.bytes.extend_from_slice(more);
+        while let Some(cut) = self.scan.scan(self.bytes.get(at..).unwrap_or_default()) {
+            let (Cut::Message(length) | Cut::Gap(length)) = cut;
+            at += length;
+            if at - self.open > MAX_FRAME && matches!(cut, Cut::Message(_)) {
+                return self.give_up();
+            }
+            if matches!(cut, Cut::Message(_)) {
+                self.whole.push(self.open..at);
+            }
+            self.open = at;
+        }
+        if self.bytes.len() - self.open > MAX_FRAME { self.give_up() } else { Ok(()) }
+    }
+
+    /// The next whole message.
+    pub(super) fn next(&mut self) -> Option<Range<usize>> {
+        let range = self.whole.get(self.taken).cloned()?;
+        self.taken += 1;
+        Some(range)
+    }
+
+    pub(super) fn get(&self, range: Range<usize>) -> &[u8] {
+        self.bytes.get(range).unwrap_or_default()
+    }
+
+    /// Nothing more comes: what is open is a message too.
+    pub(super) fn finish(&mut self) {
+        if self.open < self.bytes.len() {
+            self.whole.push(self.open..self.bytes.len());
+            self.open = self.bytes.len();
+        }
+    }
+
+    /// Drops what was given out. Only the open message moves, and it is short or still growing.
+    fn compact(&mut self) {
+        if self.taken == self.whole.len() {
+            self.bytes.drain(..self.open);
+            self.whole.clear();
+            (self.taken, self.open) = (0, 0);
+        }
+    }
+
+    /// Messages before the one that is too large can still be taken.
+    fn give_up(&mut self) -> Result<()> {
+        self.overfull = true;
+        self.bytes.truncate(self.open);
+        Err(overfull())
+    }
+}
+
+/// The error for a message over [`MAX_FRAME`].
+pub(super) fn overfull() -> Error {
+    Error::bad_reply(format!("upstream sent a message of more than {} MiB in a stream", MAX_FRAME >> 20))
+}

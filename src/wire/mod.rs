@@ -1,10 +1,12 @@
 //! Pure codecs, used by every stage: bytes in, bytes out, no I/O, no configuration.
 
+pub mod address;
 pub mod chat;
 pub mod client_stream;
 pub mod doc;
 pub mod frame;
 pub mod json_array;
 pub mod json_lines;
+pub mod scan;
 pub mod sse;
 pub mod usage;

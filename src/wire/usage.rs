@@ -1,5 +1,9 @@
 //! Token counts of one exchange, as a provider states them.
 
+use super::chat::lenient::{Count, Lenient};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serialize, Serializer};
+
 /// Counts in OpenAI's sense: `prompt` includes cached tokens, `completion` includes reasoning.
 ///
 /// `None` means that the provider said nothing; an explicit zero is kept as zero. A provider that
@@ -23,5 +27,144 @@ impl Usage {
     /// Nothing was said.
     pub fn is_empty(&self) -> bool {
         self.prompt.is_none() && self.completion.is_none()
+    }
+
+    /// Reads the JSON text of an OpenAI `usage` object, of Chat Completions or of the Responses API.
+    /// A count that cannot be read is a count that was not given, never an error.
+    pub fn read(json: &str) -> Self {
+        serde_json::from_str::<Stated>(json).map(Self::from).unwrap_or_default()
+    }
+
+    /// The provider's sum, or ours where it gave both parts and no sum.
+    pub fn sum(&self) -> Option<u64> {
+        self.total.or_else(|| self.prompt?.checked_add(self.completion?))
+    }
+}
+
+/// Writes OpenAI's object; what is unknown is left out.
+impl Serialize for Usage {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        let counts = [
+            ("prompt_tokens", self.prompt),
+            ("completion_tokens", self.completion),
+            ("total_tokens", self.sum()),
+        ];
+        for (key, count) in counts {
+            if let Some(count) = count {
+                map.serialize_entry(key, &count)?;
+            }
+        }
+        if let Some(cached_tokens) = self.cached {
+            map.serialize_entry("prompt_tokens_details", &PromptDetails { cached_tokens })?;
+        }
+        if let Some(reasoning_tokens) = self.reasoning {
+            map.serialize_entry("completion_tokens_details", &CompletionDetails { reasoning_tokens })?;
+        }
+        map.end()
+    }
+}
+
+#[derive(Serialize)]
+struct PromptDetails {
+    cached_tokens: u64,
+}
+
+#[derive(Serialize)]
+struct CompletionDetails {
+    reasoning_tokens: u64,
+}
+
+/// The object as OpenAI and those who follow it write it.
+#[derive(Deserialize)]
+#[serde(default)]
+#[derive(Default)]
+struct Stated {
+    prompt_tokens: Count,
+    completion_tokens: Count,
+    input_tokens: Count,
+    output_tokens: Count,
+    total_tokens: Count,
+    prompt_tokens_details: Lenient<Details>,
+    completion_tokens_details: Lenient<Details>,
+    input_tokens_details: Lenient<Details>,
+    output_tokens_details: Lenient<Details>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Details {
+    cached_tokens: Count,
+    reasoning_tokens: Count,
+}
+
+impl From<Stated> for Usage {
+    fn from(stated: Stated) -> Self {
+        let cached = |details: Lenient<Details>| details.0.and_then(|details| details.cached_tokens.0);
+        let reasoning = |details: Lenient<Details>| details.0.and_then(|details| details.reasoning_tokens.0);
+        Self {
+            prompt: stated.prompt_tokens.0.or(stated.input_tokens.0),
+            completion: stated.completion_tokens.0.or(stated.output_tokens.0),
+            cached: cached(stated.prompt_tokens_details).or_else(|| cached(stated.input_tokens_details)),
+            cache_write: None,
+            reasoning: reasoning(stated.completion_tokens_details)
+                .or_else(|| reasoning(stated.output_tokens_details)),
+            total: stated.total_tokens.0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chat_and_responses_objects_are_read() {
+        let chat = Usage::read(
+            r#"{"prompt_tokens": 25, "completion_tokens": 0, "total_tokens": 25, "queue_time": 0.1,
+                "prompt_tokens_details": {"cached_tokens": 16, "audio_tokens": 0},
+                "completion_tokens_details": {"reasoning_tokens": 0}}"#,
+        );
+        assert_eq!(
+            chat,
+            Usage {
+                prompt: Some(25),
+                completion: Some(0),
+                cached: Some(16),
+                cache_write: None,
+                reasoning: Some(0),
+                total: Some(25)
+            }
+        );
+        let responses = Usage::read(
+            r#"{"input_tokens": 7, "output_tokens": 9, "input_tokens_details": {"cached_tokens": 3},
+                "output_tokens_details": {"reasoning_tokens": 5}}"#,
+        );
+        assert_eq!((responses.prompt, responses.completion), (Some(7), Some(9)));
+        assert_eq!((responses.cached, responses.reasoning, responses.total), (Some(3), Some(5), None));
+        assert_eq!(responses.sum(), Some(16));
+    }
+
+    #[test]
+    fn what_cannot_be_read_was_not_given() {
+        for json in ["null", "[]", r#""no usage data""#, "{}", r#"{"prompt_tokens": "many"}"#] {
+            assert_eq!(Usage::read(json), Usage::default(), "{json}");
+        }
+        let partly =
+            Usage::read(r#"{"prompt_tokens": -1, "completion_tokens": 4, "prompt_tokens_details": 3}"#);
+        assert_eq!(partly, Usage { completion: Some(4), ..Usage::default() });
+    }
+
+    #[test]
+    fn the_unknown_is_left_out() {
+        let usage = Usage { completion: Some(0), reasoning: Some(0), ..Usage::default() };
+        let json = serde_json::to_string(&usage).unwrap();
+        assert_eq!(json, r#"{"completion_tokens":0,"completion_tokens_details":{"reasoning_tokens":0}}"#);
+        let whole = Usage { prompt: Some(2), completion: Some(3), cached: Some(1), ..Usage::default() };
+        let json = serde_json::to_string(&whole).unwrap();
+        assert_eq!(
+            json,
+            r#"{"prompt_tokens":2,"completion_tokens":3,"total_tokens":5,"prompt_tokens_details":{"cached_tokens":1}}"#
+        );
     }
 }

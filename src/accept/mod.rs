@@ -1,0 +1,96 @@
+//! Taking a request in: its whole body, within a size and a time.
+
+pub mod form;
+pub mod id;
+
+use crate::error::{Error, Kind, Result};
+use bytes::{Bytes, BytesMut};
+use pingora::protocols::http::ServerSession;
+use std::time::Duration;
+
+/// How long a body may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Between two pieces.
+    pub per_read: Duration,
+    /// From the first byte to the last: a slow drip never breaks the limit above.
+    pub total: Duration,
+}
+
+/// Reads the whole body, of at most `limit` bytes.
+///
+/// A body that announces a length over the limit is refused before a byte of it is read.
+pub async fn body(session: &mut ServerSession, limit: usize, patience: Patience) -> Result<Bytes> {
+    if declared_length(session).is_some_and(|length| length > limit as u64) {
+        session.set_keepalive(None);
+        return Err(too_large(limit));
+    }
+    if expects_continue(session)
+        && let ServerSession::H1(h1) = session
+    {
+        // Pingora does not answer the expectation when the body is read in a filter.
+        h1.write_continue_response().await.map_err(|_| gone())?;
+    }
+    session.set_read_timeout(Some(patience.per_read));
+    let read = tokio::time::timeout(patience.total, collect(session, limit)).await;
+    let body = read.map_err(|_| slow())?;
+    if body.is_err() {
+        session.set_keepalive(None);
+    }
+    body
+}
+
+async fn collect(session: &mut ServerSession, limit: usize) -> Result<Bytes> {
+    let Some(first) = next(session).await? else { return Ok(Bytes::new()) };
+    if first.len() > limit {
+        return Err(too_large(limit));
+    }
+    let Some(second) = next(session).await? else { return Ok(first) };
+    let expected = declared_length(session).and_then(|length| usize::try_from(length).ok());
+    let mut whole = BytesMut::with_capacity(expected.unwrap_or(first.len() * 4).min(limit));
+    whole.extend_from_slice(&first);
+    let mut piece = Some(second);
+    while let Some(bytes) = piece {
+        if whole.len() + bytes.len() > limit {
+            return Err(too_large(limit));
+        }
+        whole.extend_from_slice(&bytes);
+        piece = next(session).await?;
+    }
+    Ok(whole.freeze())
+}
+
+async fn next(session: &mut ServerSession) -> Result<Option<Bytes>> {
+    use pingora::ErrorType::{ConnectionClosed, InvalidHTTPHeader, ReadTimedout};
+    session.read_request_body().await.map_err(|error| match error.etype() {
+        ReadTimedout => slow(),
+        ConnectionClosed => gone(),
+        InvalidHTTPHeader => Error::new(Kind::BadHead, "Bad request"),
+        _ => Error::new(Kind::BadHead, "the request body cannot be read"),
+    })
+}
+
+fn declared_length(session: &ServerSession) -> Option<u64> {
+    let value = session.req_header().headers.get(http::header::CONTENT_LENGTH)?;
+    value.to_str().ok()?.trim().parse().ok()
+}
+
+fn expects_continue(session: &ServerSession) -> bool {
+    let expect = session.req_header().headers.get(http::header::EXPECT);
+    expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
+fn too_large(limit: usize) -> Error {
+    Error::new(
+        Kind::TooLarge,
+        format!("request body is over {limit} bytes: raise max_request_body_size of the plugin or send less"),
+    )
+}
+
+fn slow() -> Error {
+    Error::new(Kind::SlowBody, "the request body did not arrive in time")
+}
+
+fn gone() -> Error {
+    Error::new(Kind::ClientGone, "the client hung up")
+}

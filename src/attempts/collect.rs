@@ -1,0 +1,159 @@
+//! Answers that are read whole: checked, metered, translated where the dialects differ.
+
+use super::{Outcome, Try};
+use super::downstream::Downstream;
+use crate::error::{Error, Kind, Result};
+use crate::meter::account::Account;
+use crate::meter::metrics::Ending;
+use crate::upstream::attempt::Answer;
+use crate::upstream::inflate::Inflate;
+use bytes::{Bytes, BytesMut};
+use crate::wire::chat;
+use http::header;
+use std::borrow::Cow;
+
+/// The largest answer that is held in memory.
+const LIMIT: usize = 64 * 1024 * 1024;
+
+/// Reads a successful reply, and answers with it in OpenAI's words.
+pub async fn reply(
+    down: &mut Downstream<'_>,
+    current: &Try<'_>,
+    mut answer: Answer,
+    account: &mut Account,
+) -> Result<Outcome> {
+    let body = down.to_the_end(whole(&mut answer)).await?;
+    let status = answer.status();
+    let headers = answer.headers().cloned().unwrap_or_default();
+    answer.done().await;
+    let coding = headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
+    let plain = Inflate::all(coding.unwrap_or_default(), &body)?;
+    let dialect = &current.settled.driver.dialect;
+    let decoded = dialect
+        .reply(&current.call, plain.clone())
+        .map_err(|error| super::encode::untransformed(current.provider, current.call.conf.route_type, &error))?;
+    account.reply(decoded.usage, decoded.body.clone());
+    let model = decoded.model;
+    let untouched = same(&decoded.body, &plain);
+    // A compressed answer goes on as it came, if the client takes it.
+    let packed = coding.is_some() && untouched && accepts_gzip(down);
+    let sent = if packed { body } else { decoded.body };
+    let mut head = current.head(status, &headers, !untouched).map_err(|_| internal())?;
+    if !packed {
+        head.remove_header(&header::CONTENT_ENCODING);
+    }
+    if !untouched {
+        head.insert_header(header::CONTENT_TYPE, "application/json").map_err(|_| internal())?;
+    }
+    head.insert_header(header::CONTENT_LENGTH, sent.len()).map_err(|_| internal())?;
+    let outcome = Outcome { status, headers: head.headers.clone(), model };
+    down.head(head).await;
+    down.body(sent, true).await;
+    Ok(outcome)
+}
+
+/// Passes an answer on as it is: errors of the provider, and everything of `preserve` routes.
+pub async fn pass(
+    down: &mut Downstream<'_>,
+    current: &Try<'_>,
+    mut answer: Answer,
+    account: &mut Account,
+) -> Result<Outcome> {
+    let status = answer.status();
+    let headers = answer.headers().cloned().unwrap_or_default();
+    let coding = headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
+    let mut inflate = match coding {
+        Some(coding) if !accepts_gzip(down) => Inflate::new(coding),
+        _ => None,
+    };
+    let mut head = current.head(status, &headers, false).map_err(|_| internal())?;
+    if inflate.is_some() {
+        head.remove_header(&header::CONTENT_ENCODING);
+        head.remove_header(&header::CONTENT_LENGTH);
+    }
+    if !head.headers.contains_key(header::CONTENT_LENGTH) {
+        current.chunked(down, &mut head).map_err(|_| internal())?;
+    }
+    let mut outcome = Outcome { status, headers: head.headers.clone(), model: None };
+    down.head(head).await;
+    let mut tap = Tap::default();
+    loop {
+        let piece = match down.to_the_end(answer.chunk()).await {
+            Ok(Some(piece)) => piece,
+            Ok(None) => break,
+            Err(error) => {
+                account.end(Ending::Broken);
+                down.cut().await;
+                return Err(error);
+            }
+        };
+        let piece = match &mut inflate {
+            Some(inflate) => inflate.push(&piece)?,
+            None => piece,
+        };
+        tap.keep(&piece);
+        if !piece.is_empty() {
+            down.body(piece, false).await;
+        }
+    }
+    down.end().await;
+    answer.done().await;
+    if status < 300 {
+        let seen = chat::reply_scan(&tap.0).unwrap_or_default();
+        outcome.model = seen.model.map(Cow::into_owned);
+        account.reply(seen.usage.unwrap_or_default(), Bytes::new());
+    }
+    Ok(outcome)
+}
+
+/// Keeps the beginning of an answer, to look for usage in it.
+#[derive(Default)]
+struct Tap(Vec<u8>);
+
+impl Tap {
+    const LIMIT: usize = 4 * 1024 * 1024;
+
+    fn keep(&mut self, piece: &[u8]) {
+        if self.0.len() + piece.len() <= Self::LIMIT {
+            self.0.extend_from_slice(piece);
+        }
+    }
+}
+
+async fn whole(answer: &mut Answer) -> Result<Bytes> {
+    let Some(first) = answer.chunk().await? else { return Ok(Bytes::new()) };
+    let Some(second) = answer.chunk().await? else { return Ok(first) };
+    let mut body = BytesMut::with_capacity((first.len() + second.len()) * 2);
+    body.extend_from_slice(&first);
+    let mut piece = Some(second);
+    while let Some(bytes) = piece {
+        if body.len() + bytes.len() > LIMIT {
+            return Err(Error::new(Kind::Unreachable, "the upstream's answer is over 64 MiB"));
+        }
+        body.extend_from_slice(&bytes);
+        piece = answer.chunk().await?;
+    }
+    Ok(body.freeze())
+}
+
+/// Whether two buffers are one.
+fn same(a: &Bytes, b: &Bytes) -> bool {
+    a.as_ptr() == b.as_ptr() && a.len() == b.len()
+}
+
+/// Whether the client takes gzip.
+pub fn accepts_gzip(down: &Downstream<'_>) -> bool {
+    let header = down.session.req_header().headers.get(header::ACCEPT_ENCODING);
+    header.and_then(|value| value.to_str().ok()).is_some_and(|value| {
+        value.split(',').any(|item| {
+            let (coding, quality) = item.split_once(';').unwrap_or((item, ""));
+            matches!(coding.trim(), "gzip" | "*") && quality.replace(' ', "") != "q=0"
+        })
+    })
+}
+
+/// The head could not be built: nothing that a client could do about.
+pub fn internal() -> Error {
+    Error::new(Kind::Internal, "An unexpected error occurred")
+}
+

@@ -1,0 +1,270 @@
+//! The attempt loop of AI exchanges: pick a target, encode for it, send, judge, answer.
+//!
+//! It runs inside Pingora's `request_filter` and drives the upstream itself. On 0.9.1 this is the
+//! way in which bodies of any size and framing work, the status may depend on the body, and an
+//! exchange is metered to its end although its client has gone.
+
+pub mod collect;
+pub mod downstream;
+pub mod encode;
+pub mod stream;
+
+use crate::accept::{self, Patience, form};
+use crate::config::target::{Operation, TargetConf};
+use crate::error::{Error, Kind, Result};
+use crate::exchange::{AiSide, Exchange};
+use crate::meter::account::{Account, Holder};
+use crate::meter::metrics::Ending;
+use crate::plugins::Step;
+use crate::provider::Call;
+use crate::respond::head::{self, Latency};
+use crate::target::ask::Ask;
+use crate::target::template::Source;
+use crate::target::{Settled, Target, Targets};
+use crate::upstream::attempt::{Answer, Connections, Request};
+use crate::wire::doc::Doc;
+use downstream::Downstream;
+use http::{HeaderMap, header};
+use pingora::http::ResponseHeader;
+use pingora_proxy::Session;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// One try, as its parts see it.
+pub struct Try<'a> {
+    pub settled: &'a Settled,
+    pub provider: &'static str,
+    pub call: Call<'a>,
+    /// `provider/model`, if the client is to see it.
+    pub model_header: Option<String>,
+    pub latency: Latency,
+    pub id: &'a str,
+}
+
+/// What the client got.
+pub struct Outcome {
+    pub status: u16,
+    pub headers: HeaderMap,
+    /// The model that the upstream says it ran.
+    pub model: Option<String>,
+}
+
+impl Try<'_> {
+    /// The head of the client's answer, without length or coding of its body.
+    pub fn head(&self, status: u16, upstream: &HeaderMap, rewritten: bool) -> pingora::Result<ResponseHeader> {
+        let mut head = head::proxied(status, upstream, rewritten, self.latency, self.id)?;
+        if self.settled.operation() != Operation::Preserve {
+            // A provider's session cookies belong to the gateway, not to its clients.
+            head.remove_header(&header::SET_COOKIE);
+        }
+        if let Some(model) = self.model_header.as_deref().filter(|_| (200..300).contains(&status)) {
+            // A model that the client named may hold what no header can.
+            let _ = head.insert_header("x-kong-llm-model", model);
+        }
+        Ok(head)
+    }
+
+    /// Frames a body of unknown length.
+    pub fn chunked(&self, down: &Downstream<'_>, head: &mut ResponseHeader) -> pingora::Result<()> {
+        if down.session.req_header().version == http::Version::HTTP_11 {
+            head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+        }
+        Ok(())
+    }
+}
+
+/// Serves an AI exchange.
+pub async fn serve(
+    connections: &Arc<Connections>,
+    patience: Patience,
+    session: &mut Session,
+    x: &mut Exchange,
+) -> Result<()> {
+    let Some(entry) = x.entry().cloned() else { return Err(collect::internal()) };
+    let Some(targets) = entry.chain.targets.clone() else { return Err(collect::internal()) };
+    let doc = read(session, x, &targets, patience).await?;
+    let target = targets.balancer.pick().unwrap_or_default();
+    x.ai = Some(AiSide {
+        targets: targets.clone(),
+        doc,
+        target,
+        model: String::new(),
+        response_model: None,
+        stream: false,
+        account: None,
+    });
+    for plugin in entry.chain.steps() {
+        if let Step::Fail(error) = plugin.request(x) {
+            return Err(error);
+        }
+    }
+    attempt(connections, session, x, &targets).await
+}
+
+/// The request's body as a document. What cannot be read as JSON is an error, but on routes that
+/// forward what they do not understand.
+async fn read(session: &mut Session, x: &mut Exchange, targets: &Targets, patience: Patience) -> Result<Doc> {
+    let from = Instant::now();
+    let body = accept::body(&mut session.downstream_session, targets.max_body, patience).await;
+    x.answer.waited += from.elapsed();
+    let body = body?;
+    let content_type = session.req_header().headers.get(header::CONTENT_TYPE);
+    let format = form::format(content_type.and_then(|value| value.to_str().ok()))?;
+    let preserve = targets.list.iter().all(|target| target.conf.route_type == Operation::Preserve);
+    if preserve {
+        return Ok(Doc::parse(body.clone()).unwrap_or_else(|_| Doc::opaque(body)));
+    }
+    Doc::parse(form::to_json(format, body).await?)
+}
+
+async fn attempt(
+    connections: &Arc<Connections>,
+    session: &mut Session,
+    x: &mut Exchange,
+    targets: &Targets,
+) -> Result<()> {
+    let Some(ai) = x.ai.as_mut() else { return Err(collect::internal()) };
+    let Some(target) = targets.list.get(ai.target) else { return Err(collect::internal()) };
+    let captures = x.route.as_ref().map(|route| route.captures.as_slice()).unwrap_or_default();
+    let source = Source {
+        headers: &session.req_header().headers,
+        captures,
+        query: session.req_header().uri.query().unwrap_or_default(),
+    };
+    let settled = target.settle(&source, targets.timeouts)?;
+    let ask = Ask::read(&ai.doc, &settled.conf, targets.streaming)?;
+    ai.model.clone_from(&ask.model);
+    ai.stream = ask.stream;
+    let doc = ai.doc.clone();
+    let id = x.id;
+    let call = Call {
+        conf: &settled.conf,
+        doc: &doc,
+        model: &ask.model,
+        stream: ask.stream,
+        include_usage: ask.include_usage,
+        now: x.started_at / 1000,
+        id: id.as_str(),
+    };
+    let (request, path) = encode::encode(session, x, &settled, &call)?;
+    x.upstream.uri = Some(path);
+    let mut account = Account::open(holder(x, target, &settled.conf), doc.clone(), x.begun);
+    let mut down = Downstream::new(session);
+    let sent = send(connections, &mut down, x, &settled, &request, ask.stream, targets).await;
+    let answer = match sent {
+        Ok(answer) => answer,
+        Err(error) => {
+            target.metrics.attempt(error.kind().label());
+            let gone = error.kind() == Kind::ClientGone;
+            account.end(if gone { Ending::ClientGone } else { Ending::Refused });
+            keep(x, account);
+            x.answer.client_gone = gone;
+            return Err(error);
+        }
+    };
+    account.head();
+    target.metrics.attempt(outcome_label(answer.status()));
+    let wants_model = targets.model_header || down.session.req_header().headers.contains_key("kong-debug");
+    let current = Try {
+        settled: &settled,
+        provider: target.provider,
+        model_header: wants_model.then(|| format!("{}/{}", target.provider, ask.model)),
+        latency: Latency { upstream: Some(millis(x.upstream.waited)), own: millis(x.own_time()) },
+        call,
+        id: id.as_str(),
+    };
+    down.waited = Duration::ZERO;
+    let result = respond(&mut down, &current, answer, &mut account).await;
+    x.upstream.waited += down.waited;
+    x.upstream.received = down.waited;
+    x.answer.client_gone = down.gone;
+    keep(x, account);
+    settle_answer(x, result)
+}
+
+/// Reads the answer in the way it needs.
+async fn respond(
+    down: &mut Downstream<'_>,
+    current: &Try<'_>,
+    answer: Answer,
+    account: &mut Account,
+) -> Result<Outcome> {
+    let success = (200..300).contains(&answer.status());
+    if !success {
+        account.end(Ending::Refused);
+        return collect::pass(down, current, answer, account).await;
+    }
+    if stream::is_stream(&answer, current) {
+        return stream::relay(down, current, answer, account).await;
+    }
+    if current.settled.operation() == Operation::Preserve {
+        return collect::pass(down, current, answer, account).await;
+    }
+    collect::reply(down, current, answer, account).await
+}
+
+fn settle_answer(x: &mut Exchange, result: Result<Outcome>) -> Result<()> {
+    let outcome = result?;
+    x.answer.status = Some(outcome.status);
+    x.answer.headers = Some(outcome.headers);
+    if let Some(ai) = &mut x.ai {
+        ai.response_model = outcome.model;
+    }
+    Ok(())
+}
+
+/// Sends the request, watching the client. A stream that nobody waits for any more is given up; an
+/// answer in one piece is waited for, because the provider charges it either way.
+async fn send(
+    connections: &Arc<Connections>,
+    down: &mut Downstream<'_>,
+    x: &mut Exchange,
+    settled: &Settled,
+    request: &Request,
+    stream: bool,
+    targets: &Targets,
+) -> Result<Answer> {
+    let work = connections.send(&settled.endpoint, request, targets.timeouts);
+    let answer = if stream {
+        let gone = || Err(Error::new(Kind::ClientGone, "the client hung up"));
+        down.unless_gone(work).await.unwrap_or_else(gone)
+    } else {
+        down.to_the_end(work).await
+    };
+    x.upstream.waited += down.waited;
+    let address = answer.as_ref().ok().and_then(|answer| answer.address);
+    x.upstream.tries.push(crate::exchange::Try { address, at: x.age_ms() });
+    x.upstream.status = answer.as_ref().ok().map(Answer::status);
+    answer
+}
+
+fn holder(x: &Exchange, target: &Target, conf: &TargetConf) -> Holder {
+    let switches = x.entry().map(|entry| entry.chain.switches).unwrap_or_default();
+    Holder {
+        metrics: target.metrics.clone(),
+        price: target.price,
+        kong: switches.ai_metrics && conf.logging.log_statistics,
+        payloads: conf.logging.log_statistics && conf.logging.log_payloads,
+        estimate: conf.route_type != Operation::Preserve,
+    }
+}
+
+fn keep(x: &mut Exchange, mut account: Account) {
+    account.settle();
+    if let Some(ai) = &mut x.ai {
+        ai.account = Some(account);
+    }
+}
+
+fn outcome_label(status: u16) -> &'static str {
+    match status {
+        200..=299 => "ok",
+        429 => "http_429",
+        400..=499 => "http_4xx",
+        _ => "http_5xx",
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

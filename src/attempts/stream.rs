@@ -1,0 +1,324 @@
+//! Answers that stream: each event goes to the client when it comes, and past the meter.
+
+use super::collect::internal;
+use super::downstream::Downstream;
+use super::{Outcome, Try};
+use crate::config::target::Operation;
+use crate::error::{Error, Result};
+use crate::meter::account::Account;
+use crate::meter::metrics::Ending;
+use crate::provider::{End, StreamDecoder, StreamPlan};
+use crate::upstream::attempt::Answer;
+use crate::upstream::inflate::Inflate;
+use crate::wire::chat::{self, Shape};
+use crate::wire::client_stream::ClientStream;
+use crate::wire::frame::{Frame, Splitter};
+use crate::wire::scan;
+use crate::wire::sse::SseEvents;
+use crate::wire::usage::Usage;
+use bytes::{Bytes, BytesMut};
+use http::header;
+use std::borrow::Cow;
+use std::time::Duration;
+
+/// When the client of a stream has gone, what the upstream had already sent still counts: it is
+/// read until nothing comes for this long,
+const QUIET: Duration = Duration::from_millis(50);
+/// and no longer than this altogether. Then the upstream is hung up on, which ends its work.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// Whether the answer is to be relayed as a stream.
+pub fn is_stream(answer: &Answer, current: &Try<'_>) -> bool {
+    let kind = answer.headers().and_then(|headers| headers.get(header::CONTENT_TYPE));
+    let kind = kind.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if current.settled.operation() == Operation::Preserve {
+        return kind.starts_with("text/event-stream");
+    }
+    // An upstream that was asked to stream and sends one JSON document has declined.
+    current.call.stream
+        && (kind.starts_with("text/event-stream")
+            || matches!(current.settled.driver.dialect.stream(&current.call), StreamPlan::Translate(..))
+            || !kind.starts_with("application/json"))
+}
+
+/// Relays a stream to its end.
+pub async fn relay(
+    down: &mut Downstream<'_>,
+    current: &Try<'_>,
+    mut answer: Answer,
+    account: &mut Account,
+) -> Result<Outcome> {
+    let headers = answer.headers().cloned().unwrap_or_default();
+    let coding = headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
+    let mut inflate = coding.and_then(Inflate::new);
+    let status = answer.status();
+    let mut head = current.head(status, &headers, true).map_err(|_| internal())?;
+    head.insert_header(header::CONTENT_TYPE, "text/event-stream").map_err(|_| internal())?;
+    current.chunked(down, &mut head).map_err(|_| internal())?;
+    let mut outcome = Outcome { status, headers: head.headers.clone(), model: None };
+    down.head(head).await;
+    let mut relay = Relay::new(current);
+    loop {
+        let piece = match down.unless_gone(answer.chunk()).await {
+            None => {
+                drain(&mut answer, &mut relay, account, inflate.as_mut()).await;
+                account.end(Ending::ClientGone);
+                break;
+            }
+            Some(Ok(Some(piece))) => piece,
+            Some(Ok(None)) => {
+                finish(down, &mut relay, End::Clean, account).await;
+                answer.done().await;
+                break;
+            }
+            Some(Err(_)) => {
+                finish(down, &mut relay, End::Cut, account).await;
+                break;
+            }
+        };
+        let pushed = inflated(inflate.as_mut(), piece).and_then(|piece| relay.push(piece, account));
+        let failed = pushed.is_err();
+        let out = relay.take(account);
+        if !out.is_empty() {
+            down.body(out, false).await;
+        }
+        if failed {
+            finish(down, &mut relay, End::Cut, account).await;
+            break;
+        }
+    }
+    outcome.model = relay.model();
+    Ok(outcome)
+}
+
+fn inflated(inflate: Option<&mut Inflate>, piece: Bytes) -> Result<Bytes> {
+    match inflate {
+        Some(inflate) => inflate.push(&piece),
+        None => Ok(piece),
+    }
+}
+
+/// Ends the client's stream as the upstream's ended.
+async fn finish(down: &mut Downstream<'_>, relay: &mut Relay, end: End, account: &mut Account) {
+    let whole = relay.finish(end, account).is_ok() && end == End::Clean && !relay.failed();
+    account.end(if whole { Ending::Complete } else { Ending::Broken });
+    let out = relay.take(account);
+    if !out.is_empty() {
+        down.body(out, false).await;
+    }
+    if whole {
+        down.end().await;
+    } else {
+        down.cut().await;
+    }
+}
+
+async fn drain(answer: &mut Answer, relay: &mut Relay, account: &mut Account, mut inflate: Option<&mut Inflate>) {
+    answer.set_read_timeout(QUIET);
+    let read = async {
+        while let Ok(Some(piece)) = answer.chunk().await {
+            let pushed = inflated(inflate.as_deref_mut(), piece).and_then(|piece| relay.push(piece, account));
+            relay.take(account);
+            if pushed.is_err() {
+                break;
+            }
+        }
+    };
+    // Running into the limit is as good an end as any: the rest is not the client's any more.
+    let _ = tokio::time::timeout(DRAIN, read).await;
+}
+
+/// The two ways through.
+enum Relay {
+    Verbatim(Verbatim),
+    Translate(Box<Translate>),
+}
+
+impl Relay {
+    fn new(current: &Try<'_>) -> Self {
+        let preserve = current.settled.operation() == Operation::Preserve;
+        let plan = if preserve { StreamPlan::Verbatim } else { current.settled.driver.dialect.stream(&current.call) };
+        match plan {
+            StreamPlan::Verbatim => Self::Verbatim(Verbatim {
+                events: SseEvents::default(),
+                hide_usage: !preserve && !current.call.include_usage,
+                ready: Vec::new(),
+                model: None,
+                ended: false,
+                failed: false,
+                preserve,
+            }),
+            StreamPlan::Translate(framing, decoder) => Self::Translate(Box::new(Translate {
+                splitter: framing.splitter(),
+                decoder,
+                out: current.call.client_stream(),
+            })),
+        }
+    }
+
+    fn push(&mut self, piece: Bytes, account: &mut Account) -> Result<()> {
+        match self {
+            Self::Verbatim(relay) => relay.push(piece, account),
+            Self::Translate(relay) => relay.push(&piece),
+        }
+    }
+
+    fn finish(&mut self, end: End, account: &mut Account) -> Result<()> {
+        match self {
+            Self::Verbatim(relay) => relay.finish(end, account),
+            Self::Translate(relay) => relay.finish(end),
+        }
+    }
+
+    /// What is ready for the client.
+    fn take(&mut self, account: &mut Account) -> Bytes {
+        match self {
+            Self::Verbatim(relay) => relay.take(account),
+            Self::Translate(relay) => relay.take(account),
+        }
+    }
+
+    fn failed(&self) -> bool {
+        match self {
+            Self::Verbatim(relay) => relay.failed,
+            Self::Translate(relay) => relay.out.is_failed(),
+        }
+    }
+
+    fn model(&self) -> Option<String> {
+        match self {
+            Self::Verbatim(relay) => relay.model.clone(),
+            Self::Translate(relay) => relay.out.response_model().map(str::to_owned),
+        }
+    }
+}
+
+/// Same dialect on both sides: events pass as they are, but for a usage chunk that only we asked for.
+struct Verbatim {
+    events: SseEvents,
+    hide_usage: bool,
+    ready: Vec<Bytes>,
+    model: Option<String>,
+    /// `[DONE]` has passed.
+    ended: bool,
+    /// The provider reported an error in the stream.
+    failed: bool,
+    preserve: bool,
+}
+
+impl Verbatim {
+    fn push(&mut self, piece: Bytes, account: &mut Account) -> Result<()> {
+        self.events.push(piece);
+        self.forward(account)
+    }
+
+    fn forward(&mut self, account: &mut Account) -> Result<()> {
+        let (model, ended, failed) = (&mut self.model, &mut self.ended, &mut self.failed);
+        let hide = self.hide_usage;
+        let keep = |frame: Frame<'_>| {
+            let data = frame.data;
+            *ended |= data == b"[DONE]";
+            if model.is_none() {
+                *model = chat::reply_scan(data).and_then(|seen| seen.model).map(Cow::into_owned);
+            }
+            if data.starts_with(b"{\"error\"") {
+                *failed = true;
+            }
+            let Some(usage) = scan::usage_object(data) else { return true };
+            account.usage(Usage::read(std::str::from_utf8(usage).unwrap_or_default()));
+            // A chunk of usage alone, which only we have asked for.
+            !(hide && chat::reply_scan(data).is_some_and(|seen| seen.no_choice))
+        };
+        self.events.forward(keep, &mut self.ready)
+    }
+
+    fn finish(&mut self, end: End, account: &mut Account) -> Result<()> {
+        self.events.finish();
+        self.forward(account)?;
+        if end == End::Cut {
+            self.fail("the upstream closed the connection before the end of its answer");
+            return Ok(());
+        }
+        if self.ended && !self.preserve && !self.ends_blank() {
+            self.ready.push(Bytes::from_static(b"\n"));
+        }
+        Ok(())
+    }
+
+    /// Whether the last event came with its blank line. `[DONE]` without one is not seen by parsers
+    /// that follow the standard.
+    fn ends_blank(&self) -> bool {
+        self.ready.last().is_none_or(|last| last.ends_with(b"\n\n") || last.ends_with(b"\n\r\n"))
+    }
+
+    fn fail(&mut self, message: &str) {
+        self.failed = true;
+        if !self.preserve {
+            let mut event = ClientStream::new(Shape::Chat, String::new(), "", 0, false);
+            event.error(message);
+            self.ready.push(event.take());
+        }
+    }
+
+    fn take(&mut self, account: &mut Account) -> Bytes {
+        let out = match self.ready.len() {
+            0 => return Bytes::new(),
+            1 => self.ready.swap_remove(0),
+            _ => {
+                let mut joined = BytesMut::with_capacity(self.ready.iter().map(Bytes::len).sum());
+                self.ready.drain(..).for_each(|piece| joined.extend_from_slice(&piece));
+                joined.freeze()
+            }
+        };
+        account.events(out.clone());
+        out
+    }
+}
+
+/// Another dialect: frames go through the provider's decoder.
+struct Translate {
+    splitter: Box<dyn Splitter>,
+    decoder: Box<dyn StreamDecoder>,
+    out: ClientStream,
+}
+
+impl Translate {
+    fn push(&mut self, piece: &[u8]) -> Result<()> {
+        self.splitter.push(piece)?;
+        self.decode()
+    }
+
+    fn decode(&mut self) -> Result<()> {
+        while let Some(frame) = self.splitter.next() {
+            if let Err(error) = self.decoder.frame(frame, &mut self.out) {
+                self.fail(&error);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, end: End) -> Result<()> {
+        if self.out.is_failed() {
+            return Ok(());
+        }
+        self.splitter.finish();
+        self.decode()?;
+        self.decoder.finish(end, &mut self.out).inspect_err(|error| self.out.error(error.message()))
+    }
+
+    fn fail(&mut self, error: &Error) {
+        self.out.error(error.message());
+    }
+
+    fn take(&mut self, account: &mut Account) -> Bytes {
+        let text = self.out.take_text();
+        if !text.is_empty() {
+            account.text(&text);
+        }
+        if let Some(usage) = self.out.seen_usage() {
+            account.usage(usage);
+        }
+        self.out.take()
+    }
+}

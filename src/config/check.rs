@@ -1,0 +1,135 @@
+//! All that can be said against a configuration, at once.
+//!
+//! Order: take the entities out of the files, give them ids, settle their references, hold each
+//! against its schema, then against the others. Nothing is typed before all of it passed.
+
+use super::document::{self, Source};
+use super::ids;
+use super::items::{self, Item};
+use super::lines::Lines;
+use super::problems::Problem;
+use super::records::{self, PLUGINS, ROUTES};
+use super::references;
+use super::unique;
+use super::validate::validate;
+use crate::plugins;
+use serde_json::{Map, Value};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Checks the files as one configuration. The items of a good one are complete: defaults filled,
+/// references replaced by ids.
+pub fn check(sources: &[Source]) -> Result<Vec<Item>, Vec<Problem>> {
+    let mut list = Vec::new();
+    let mut items = Vec::new();
+    for source in sources {
+        match document::read(source) {
+            Ok(root) => items::take(&source.name, root, &mut items, &mut list),
+            Err(problem) => list.push(*problem),
+        }
+    }
+    ids::assign(&mut items);
+    references::settle(&mut items, &mut list);
+    unique::check(&items, &mut list);
+    for item in &mut items {
+        check_item(item, &mut list);
+    }
+    check_protocols(&items, &mut list);
+    if list.is_empty() {
+        return Ok(items);
+    }
+    Err(located(list, sources))
+}
+
+fn check_item(item: &mut Item, list: &mut Vec<Problem>) {
+    let mut value = Value::Object(std::mem::take(&mut item.value));
+    if item.collection.name == PLUGINS {
+        check_plugin(item, &mut value, list);
+    } else {
+        validate(&(item.collection.record)(), &mut value, &mut item.problems(list));
+    }
+    if let Value::Object(map) = value {
+        item.value = map;
+    }
+}
+
+fn check_plugin(item: &Item, value: &mut Value, list: &mut Vec<Problem>) {
+    let out = &mut item.problems(list);
+    let name = value.get("name").and_then(Value::as_str);
+    let Some(kind) = name.and_then(plugins::find) else {
+        if let Some(name) = name {
+            let message =
+                format!("plugin '{name}' not enabled; add it to the 'plugins' configuration property");
+            out.at("name").push(message);
+        }
+        return validate(&(item.collection.record)(), value, out);
+    };
+    if !kind.consumer_scope {
+        for field in ["consumer", "consumer_group"] {
+            if item.refers_to(field).is_some() {
+                out.at(field).push("value must be null");
+            }
+        }
+    }
+    if let Value::Object(map) = value {
+        let config = map.entry("config").or_insert(Value::Null);
+        if config.is_null() {
+            *config = Value::Object(Map::new());
+        }
+    }
+    validate(&records::plugin(kind), value, out);
+}
+
+/// A plugin must be able to see some request of its route or service.
+fn check_protocols(items: &[Item], list: &mut Vec<Problem>) {
+    let mut routes: HashMap<usize, Vec<&Item>> = HashMap::new();
+    for route in items.iter().filter(|item| item.collection.name == ROUTES) {
+        if let Some(service) = route.refers_to("service") {
+            routes.entry(service).or_default().push(route);
+        }
+    }
+    for plugin in items.iter().filter(|item| item.collection.name == PLUGINS) {
+        let meets = |route: &Item| protocols(plugin).any(|one| protocols(route).any(|other| one == other));
+        let message = if let Some(route) = plugin.refers_to("route").and_then(|at| items.get(at)) {
+            (!meets(route)).then_some("must match the associated route's protocols")
+        } else {
+            let of_service = plugin.refers_to("service").and_then(|service| routes.get(&service));
+            of_service
+                .is_some_and(|routes| !routes.iter().any(|route| meets(route)))
+                .then_some("must match the protocols of at least one route pointing to this Plugin's service")
+        };
+        if let Some(message) = message {
+            plugin.problems(list).at("protocols").push(message);
+        }
+    }
+}
+
+fn protocols(item: &Item) -> impl Iterator<Item = &str> {
+    item.value.get("protocols").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+}
+
+/// In the order of the files, with lines; the file is only named where there are several.
+fn located(mut list: Vec<Problem>, sources: &[Source]) -> Vec<Problem> {
+    let place =
+        |problem: &Problem| sources.iter().position(|source| Some(&source.name) == problem.file.as_ref());
+    for source in sources {
+        let mut lines = None;
+        for problem in list.iter_mut().filter(|problem| problem.file.as_ref() == Some(&source.name)) {
+            if problem.line.is_none() {
+                problem.line = lines.get_or_insert_with(|| Lines::read(&source.text)).find(&problem.path);
+            }
+        }
+    }
+    list.sort_by_key(|problem| (place(problem), problem.line));
+    if sources.len() < 2 {
+        for problem in &mut list {
+            problem.file = None;
+        }
+    }
+    list
+}
+
+/// Names that tell the files apart.
+pub fn sources(texts: &[(String, String)]) -> Vec<Source> {
+    texts.iter().map(|(name, text)| Source { name: Arc::from(name.as_str()), text: text.clone() }).collect()
+}

@@ -1,0 +1,138 @@
+//! What one request owns on its way through the gateway, grouped by stage.
+
+use crate::accept::id::RequestId;
+use crate::config::entities::Consumer;
+use crate::error::Error;
+use crate::meter::account::Account;
+use crate::meter::metrics::SERIES;
+use crate::snapshot::{Entry, Snapshot};
+use crate::target::Targets;
+use crate::wire::doc::Doc;
+use http::HeaderMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// One request, from its head to its log line.
+pub struct Exchange {
+    pub id: RequestId,
+    pub begun: Instant,
+    /// Milliseconds since the epoch.
+    pub started_at: u64,
+    /// The configuration in force when the request came; it stays for the whole request.
+    pub snapshot: Arc<Snapshot>,
+    pub route: Option<Matched>,
+    pub consumer: Option<Arc<Consumer>>,
+    pub ai: Option<AiSide>,
+    pub upstream: UpstreamSide,
+    pub answer: AnswerSide,
+    _in_flight: InFlight,
+}
+
+/// The matched route.
+pub struct Matched {
+    pub entry: Arc<Entry>,
+    pub captures: Vec<(Arc<str>, String)>,
+    /// The path for the upstream of a plain route.
+    pub path: String,
+    /// What `strip_path` took off.
+    pub prefix: Option<String>,
+}
+
+/// What only AI exchanges have.
+pub struct AiSide {
+    pub targets: Arc<Targets>,
+    /// The request, parsed and edited by plugins.
+    pub doc: Doc,
+    /// The target that was chosen last.
+    pub target: usize,
+    /// The model that was asked for.
+    pub model: String,
+    /// The model that the upstream says it ran.
+    pub response_model: Option<String>,
+    /// Whether the client's answer is a stream.
+    pub stream: bool,
+    pub account: Option<Account>,
+}
+
+/// What happened towards upstreams.
+#[derive(Default)]
+pub struct UpstreamSide {
+    /// Time spent waiting for upstreams.
+    pub waited: Duration,
+    /// The part of it after the head of the answer had come.
+    pub received: Duration,
+    pub status: Option<u16>,
+    pub uri: Option<String>,
+    pub tries: Vec<Try>,
+}
+
+/// One try of one upstream.
+pub struct Try {
+    pub address: Option<SocketAddr>,
+    /// From the request's arrival, in milliseconds.
+    pub at: u64,
+}
+
+/// What happened towards the client.
+#[derive(Default)]
+pub struct AnswerSide {
+    /// Time spent waiting for the client's body.
+    pub waited: Duration,
+    pub status: Option<u16>,
+    pub headers: Option<HeaderMap>,
+    pub error: Option<Error>,
+    pub client_gone: bool,
+    /// Where a request is sent that must come by HTTPS: status, and location if it is a redirection.
+    pub redirect: Option<(u16, Option<String>)>,
+}
+
+impl Exchange {
+    /// A request that has just come.
+    pub fn new(snapshot: Arc<Snapshot>) -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            id: RequestId::random(),
+            begun: Instant::now(),
+            started_at: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+            snapshot,
+            route: None,
+            consumer: None,
+            ai: None,
+            upstream: UpstreamSide::default(),
+            answer: AnswerSide::default(),
+            _in_flight: InFlight::begin(),
+        }
+    }
+
+    /// The route's entry, once a route has matched.
+    pub fn entry(&self) -> Option<&Arc<Entry>> {
+        self.route.as_ref().map(|route| &route.entry)
+    }
+
+    /// Milliseconds since the request came.
+    pub fn age_ms(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The gateway's own part of the time so far.
+    pub fn own_time(&self) -> Duration {
+        self.begun.elapsed().saturating_sub(self.upstream.waited).saturating_sub(self.answer.waited)
+    }
+}
+
+/// Counts the exchange as under way, until it is dropped: also after a panic.
+struct InFlight;
+
+impl InFlight {
+    fn begin() -> Self {
+        SERIES.in_flight.inc();
+        Self
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        SERIES.in_flight.dec();
+    }
+}

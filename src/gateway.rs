@@ -1,0 +1,204 @@
+//! `impl ProxyHttp`: the life of a request, stage by stage.
+//!
+//! AI exchanges are served in `request_filter` by the attempt loop; plain routes go through
+//! Pingora's own pipeline. Both end in `logging`.
+
+use crate::accept::Patience;
+use crate::attempts;
+use crate::error::{Error, Kind, Result as Served};
+use crate::exchange::{Exchange, Matched};
+use crate::plain;
+use crate::plugins::Step;
+use crate::respond::{head, local};
+use crate::route::{Outcome, Query};
+use crate::settle;
+use crate::snapshot::Snapshot;
+use crate::upstream::attempt::Connections;
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use http::header;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{ErrorSource, Result};
+use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// The data plane.
+pub struct Gateway {
+    live: Arc<ArcSwap<Snapshot>>,
+    connections: Arc<Connections>,
+    patience: Patience,
+}
+
+impl Gateway {
+    /// A gateway over the snapshot that `live` holds at any time.
+    pub fn new(live: Arc<ArcSwap<Snapshot>>, connections: Arc<Connections>, patience: Patience) -> Self {
+        Self { live, connections, patience }
+    }
+
+    /// Finds the route, runs the plugins of plain routes, or serves an AI exchange whole.
+    /// `true`: the answer has been given.
+    async fn serve(&self, session: &mut Session, x: &mut Exchange) -> Served<bool> {
+        route(session, x)?;
+        let Some(entry) = x.entry().cloned() else { return Ok(false) };
+        if entry.chain.targets.is_some() {
+            attempts::serve(&self.connections, self.patience, session, x).await?;
+            return Ok(true);
+        }
+        for plugin in entry.chain.steps() {
+            if let Step::Fail(error) = plugin.request(x) {
+                return Err(error);
+            }
+        }
+        if entry.upstream.is_none() {
+            return Err(Error::new(Kind::NoService, "no Service found with those values"));
+        }
+        Ok(false)
+    }
+}
+
+/// Matches the request to a route.
+fn route(session: &Session, x: &mut Exchange) -> Served<()> {
+    let snapshot = x.snapshot.clone();
+    let request = session.req_header();
+    let target = request.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let query = Query {
+        method: request.method.as_str(),
+        host: attempts::encode::host(session),
+        target,
+        headers: &request.headers,
+        scheme: "http",
+        sni: None,
+        port: session.server_addr().and_then(|address| address.as_inet()).map_or(80, SocketAddr::port),
+    };
+    let Some(found) = snapshot.router().find(&query) else {
+        return Err(Error::new(Kind::NoRoute, "no Route matched with those values"));
+    };
+    let Some(entry) = snapshot.entry(found.index).cloned() else { return Err(attempts::collect::internal()) };
+    let service_path = entry.service.as_ref().and_then(|service| service.path.as_deref());
+    let path = found.upstream_path(service_path, entry.route.strip_path, entry.route.path_handling).into_owned();
+    let prefix = (entry.route.strip_path && found.prefix_len > 1).then(|| found.prefix().to_owned());
+    x.route = Some(Matched { entry, captures: found.captures, path, prefix });
+    match found.outcome {
+        Outcome::Serve => Ok(()),
+        Outcome::NeedsHttps { status, location } => {
+            x.answer.redirect = Some((status, location));
+            Err(Error::new(Kind::NeedsHttps, "Please use HTTPS protocol"))
+        }
+    }
+}
+
+/// Answers with an error, unless the client has gone or has had part of an answer.
+async fn refuse(session: &mut Session, x: &mut Exchange, error: Error) {
+    let status = error.kind().status();
+    let begun = session.response_written().is_some();
+    if begun || error.kind() == Kind::ClientGone {
+        session.set_keepalive(None);
+        if begun {
+            // What has gone out must not look complete.
+            session.downstream_session.shutdown().await;
+        }
+        x.answer.status.get_or_insert(status);
+        x.answer.error = Some(error);
+        return;
+    }
+    let accept = session.req_header().headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let page = local::render(&error, x.id.as_str(), accept);
+    let own = x.age_ms();
+    if let Ok(mut head) = head::local(status, page.content_type, &page.body, own, x.id.as_str()) {
+        plain::redirect(&mut head, x.answer.redirect.as_ref());
+        x.answer.status = Some(head.status.as_u16());
+        x.answer.headers = Some(head.headers.clone());
+        let body = (session.req_header().method != http::Method::HEAD).then_some(page.body);
+        let written = session.write_response_header(Box::new(head), body.is_none()).await;
+        if let (Ok(()), Some(body)) = (written, body) {
+            // A client that hangs up during its error answer is nothing to act on.
+            let _ = session.write_response_body(Some(body), true).await;
+        }
+    }
+    x.answer.error = Some(error);
+}
+
+#[async_trait]
+impl ProxyHttp for Gateway {
+    type CTX = Exchange;
+
+    fn new_ctx(&self) -> Exchange {
+        Exchange::new(self.live.load_full())
+    }
+
+    async fn early_request_filter(&self, session: &mut Session, _x: &mut Exchange) -> Result<()> {
+        // Bytes of a pipelined request must not be taken for a client that hangs up.
+        session.downstream_session.set_pipelining_enabled(true);
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, x: &mut Exchange) -> Result<bool> {
+        match self.serve(session, x).await {
+            Ok(answered) => Ok(answered),
+            Err(error) => {
+                refuse(session, x, error).await;
+                Ok(true)
+            }
+        }
+    }
+
+    async fn upstream_peer(&self, _session: &mut Session, x: &mut Exchange) -> Result<Box<HttpPeer>> {
+        plain::peer(x).await
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        upstream: &mut RequestHeader,
+        x: &mut Exchange,
+    ) -> Result<()> {
+        plain::request(session, upstream, x)
+    }
+
+    async fn response_filter(
+        &self,
+        _session: &mut Session,
+        upstream: &mut ResponseHeader,
+        x: &mut Exchange,
+    ) -> Result<()> {
+        plain::response(upstream, x)
+    }
+
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        x: &mut Exchange,
+        mut error: Box<pingora::Error>,
+    ) -> Box<pingora::Error> {
+        let retries = x.entry().and_then(|entry| entry.service.as_ref()).map_or(0, |service| service.retries);
+        error.set_retry(x.upstream.tries.len() <= retries as usize);
+        error
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &pingora::Error,
+        x: &mut Exchange,
+    ) -> FailToProxy {
+        let ours = match error.esource() {
+            ErrorSource::Downstream => Error::new(Kind::ClientGone, "the client hung up"),
+            _ => plain::failure(error),
+        };
+        refuse(session, x, ours).await;
+        // With `true` a truncated answer would be ended as if it were whole.
+        FailToProxy { error_code: x.answer.status.unwrap_or(502), can_reuse_downstream: false }
+    }
+
+    fn suppress_error_log(&self, _session: &Session, _x: &Exchange, _error: &pingora::Error) -> bool {
+        // The access log and the metrics say it; Pingora's line repeats client input.
+        true
+    }
+
+    async fn logging(&self, session: &mut Session, _error: Option<&pingora::Error>, x: &mut Exchange) {
+        settle::exchange(session, x);
+    }
+}

@@ -1,0 +1,148 @@
+//! From an exchange to its log record.
+
+use crate::attempts::encode::{client_ip, host};
+use crate::exchange::{AiSide, Exchange};
+use crate::log::ai::{Ai, CompletionDetails, Exchange as AiExchange, Meta, Payload, PromptDetails, Usage};
+use crate::log::record::{Latencies, Record, Request, Response, Try};
+use crate::meter::account::Settlement;
+use crate::meter::cost::Amount;
+use crate::plugins::chain::Chain;
+use http::HeaderMap;
+use http::uri::PathAndQuery;
+use pingora_proxy::Session;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Hands the record of an exchange to every logging plugin.
+pub fn write(session: &Session, x: &mut Exchange, chain: &Chain) {
+    let settlement = x.ai.as_mut().and_then(|ai| Some(ai.account.as_mut()?.settle().clone()));
+    let plugin = x.ai.as_ref().map(|ai| ai.targets.plugin.to_string()).unwrap_or_default();
+    let request_text = x.ai.as_ref().map(|ai| ai.doc.bytes()).unwrap_or_default();
+    let request_text = String::from_utf8_lossy(&request_text);
+    let part = x.ai.as_ref().zip(settlement.as_ref()).and_then(|(ai, settled)| {
+        let target = ai.targets.list.get(ai.target)?;
+        target.conf.logging.log_statistics.then(|| ai_part(ai, settled, &plugin, &request_text))
+    });
+    let key = x.ai.as_ref().map_or("", |ai| ai.targets.log_key);
+    let ai: Vec<(&str, Ai<'_>)> = part.iter().map(|part| (key, Ai::Exchange(part))).collect();
+    let tries = tries(x);
+    let none = HeaderMap::new();
+    let route = x.entry();
+    let record = Record {
+        request: request(session, x),
+        upstream_uri: x.upstream.uri.as_deref().unwrap_or_default(),
+        upstream_status: x.upstream.status.as_slice(),
+        response: response(session, x, &none),
+        latencies: latencies(x),
+        tries: &tries,
+        route: route.map(|entry| &entry.route),
+        service: route.and_then(|entry| entry.service.as_deref()),
+        consumer: x.consumer.as_deref(),
+        client_ip: client_ip(session),
+        started_at: x.started_at,
+        proxied: x.upstream.status.is_some() && x.answer.error.is_none(),
+        ai: &ai,
+    };
+    for logger in chain.loggers() {
+        logger.log(&record);
+    }
+}
+
+fn request<'a>(session: &'a Session, x: &'a Exchange) -> Request<'a> {
+    let head = session.req_header();
+    let port = session.server_addr().and_then(|address| address.as_inet()).map_or(80, SocketAddr::port);
+    Request {
+        id: x.id.as_str(),
+        method: head.method.as_str(),
+        scheme: "http",
+        host: host(session).split(':').next().unwrap_or_default(),
+        port,
+        uri: head.uri.path_and_query().map_or("/", PathAndQuery::as_str),
+        headers: &head.headers,
+        size: (head_size(&head.headers) + session.body_bytes_read()) as u64,
+        hidden: &[],
+    }
+}
+
+fn response<'a>(session: &Session, x: &'a Exchange, none: &'a HeaderMap) -> Response<'a> {
+    let headers = x.answer.headers.as_ref().unwrap_or(none);
+    Response {
+        status: x.answer.status.unwrap_or(499),
+        headers,
+        size: (head_size(headers) + session.body_bytes_sent()) as u64,
+    }
+}
+
+/// What a head takes on the wire, but for its first line.
+fn head_size(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
+}
+
+fn latencies(x: &Exchange) -> Latencies {
+    let whole = x.begun.elapsed();
+    let upstream = x.upstream.status.map(|_| x.upstream.waited);
+    Latencies {
+        kong: millis(x.own_time()),
+        proxy: upstream.map_or(-1, |waited| i64::try_from(waited.as_millis()).unwrap_or(i64::MAX)),
+        request: millis(whole),
+        receive: millis(x.upstream.received),
+    }
+}
+
+fn tries(x: &Exchange) -> Vec<Try> {
+    let one = |attempt: &crate::exchange::Try| {
+        attempt.address.map(|address| Try {
+            ip: address.ip(),
+            port: address.port(),
+            balancer_start: x.started_at + attempt.at,
+            balancer_latency: 0,
+            state: None,
+            code: None,
+        })
+    };
+    x.upstream.tries.iter().filter_map(one).collect()
+}
+
+fn ai_part<'a>(
+    ai: &'a AiSide,
+    settled: &'a Settlement,
+    plugin: &'a str,
+    request: &'a str,
+) -> AiExchange<'a> {
+    let target = ai.targets.list.get(ai.target);
+    let payloads = target.is_some_and(|target| target.conf.logging.log_payloads);
+    AiExchange {
+        meta: Meta {
+            plugin_id: plugin,
+            provider_name: target.map_or("", |target| target.provider),
+            request_model: &ai.model,
+            response_model: ai.response_model.as_deref().or(Some(&ai.model)),
+            llm_latency: Some(millis(settled.times.provider)),
+            request_mode: Some(if settled.streamed { "stream" } else { "oneshot" }),
+            ..Meta::default()
+        },
+        usage: usage(settled),
+        payload: payloads.then(|| Payload { request: Some(request), response: settled.text.as_deref() }),
+    }
+}
+
+#[allow(clippy::cast_precision_loss)] // token counts are far below 2^52
+fn usage(settled: &Settlement) -> Usage {
+    let Some(tally) = &settled.tally else { return Usage::default() };
+    let tokens = tally.completion.tokens;
+    Usage {
+        prompt_tokens: Some(tally.prompt.tokens),
+        completion_tokens: Some(tokens),
+        total_tokens: Some(tally.total()),
+        cost: tally.cost.map(Amount::as_f64),
+        time_per_token: (tokens > 0).then(|| settled.times.provider.as_secs_f64() * 1e3 / tokens as f64),
+        time_to_first_token: settled.times.first_token.map(millis),
+        prompt_tokens_details: (tally.cached.is_some() || tally.cache_write.is_some())
+            .then(|| PromptDetails { cached_tokens: tally.cached, cache_write_tokens: tally.cache_write }),
+        completion_tokens_details: tally.reasoning.map(|reasoning_tokens| CompletionDetails { reasoning_tokens }),
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,10 @@
+//! The log of exchanges: Kong's record, and where it is written.
+
+pub mod ai;
+mod entity;
+mod part;
+pub mod record;
+pub mod sink;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,117 @@
+//! Plain routes: any HTTP service of a Kong file, through Pingora's own pipeline.
+
+use crate::attempts::encode::{client_ip, forwarded, host};
+use crate::error::{Error, Kind};
+use crate::exchange::{Exchange, Try};
+use crate::respond::head::{SERVER, VIA};
+use http::header;
+use http::uri::PathAndQuery;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error as PingoraError, ErrorType, Result};
+use pingora_proxy::Session;
+
+/// Where the request goes, with the service's timeouts.
+pub async fn peer(x: &mut Exchange) -> Result<Box<HttpPeer>> {
+    let Some(entry) = x.entry().cloned() else { return PingoraError::e_explain(ErrorType::InternalError, "no route") };
+    let Some(upstream) = &entry.upstream else {
+        return PingoraError::e_explain(ErrorType::InternalError, "no service");
+    };
+    let peer = match upstream.endpoint.peer().await {
+        Ok(peer) => peer,
+        Err(error) => return PingoraError::e_explain(ErrorType::ConnectNoRoute, error.message().to_owned()),
+    };
+    let mut peer = (*peer).clone();
+    peer.options.read_timeout = Some(entry.timeouts.read);
+    peer.options.write_timeout = Some(entry.timeouts.write);
+    let verify = entry.service.as_ref().and_then(|service| service.tls_verify).unwrap_or(false);
+    // KONG(kong/runloop/balancer): a service's certificate is checked only if `tls_verify` asks for it.
+    peer.options.verify_cert = verify;
+    peer.options.verify_hostname = verify;
+    let address = peer._address.as_inet().copied();
+    x.upstream.tries.push(Try { address, at: x.age_ms() });
+    Ok(Box::new(peer))
+}
+
+/// The request as the service sees it.
+pub fn request(session: &Session, upstream: &mut RequestHeader, x: &mut Exchange) -> Result<()> {
+    let Some(route) = &x.route else { return Ok(()) };
+    let query = session.req_header().uri.query();
+    let target = match query {
+        Some(query) => format!("{}?{query}", route.path),
+        None => route.path.clone(),
+    };
+    let uri = PathAndQuery::try_from(target.as_str())
+        .map_err(|_| PingoraError::explain(ErrorType::InvalidHTTPHeader, "the path cannot be sent upstream"))?;
+    upstream.set_uri(uri.into());
+    let own_host = route.entry.upstream.as_ref().map(|upstream| upstream.authority.clone());
+    let host = if route.entry.route.preserve_host { Some(host(session).to_owned()) } else { own_host };
+    if let Some(host) = host {
+        upstream.insert_header(header::HOST, host)?;
+    }
+    let from = forwarded(session, x);
+    if let Some(ip) = client_ip(session) {
+        let before = upstream.headers.get("x-forwarded-for").and_then(|value| value.to_str().ok());
+        let chain = before.map_or_else(|| ip.to_string(), |before| format!("{before}, {ip}"));
+        upstream.insert_header("x-forwarded-for", chain)?;
+        upstream.insert_header("x-real-ip", ip.to_string())?;
+    }
+    upstream.insert_header("x-forwarded-proto", from.scheme)?;
+    upstream.insert_header("x-forwarded-host", from.host)?;
+    upstream.insert_header("x-forwarded-port", from.port)?;
+    upstream.insert_header("x-forwarded-path", from.path)?;
+    if let Some(prefix) = &route.prefix {
+        upstream.insert_header("x-forwarded-prefix", prefix)?;
+    }
+    upstream.insert_header(header::VIA, VIA)?;
+    upstream.insert_header("x-kong-request-id", from.request_id)?;
+    x.upstream.uri = Some(target);
+    Ok(())
+}
+
+/// The service's answer as the client sees it.
+pub fn response(upstream: &mut ResponseHeader, x: &mut Exchange) -> Result<()> {
+    // Until its head came, the time was the service's.
+    let own = x.upstream.tries.first().map_or(0, |first| first.at);
+    let waited = x.age_ms().saturating_sub(own);
+    x.upstream.waited = std::time::Duration::from_millis(waited);
+    x.upstream.status = Some(upstream.status.as_u16());
+    if !upstream.headers.contains_key(header::SERVER) {
+        upstream.insert_header(header::SERVER, SERVER)?;
+    }
+    upstream.insert_header(header::VIA, VIA)?;
+    upstream.insert_header("x-kong-upstream-latency", waited)?;
+    upstream.insert_header("x-kong-proxy-latency", own)?;
+    upstream.insert_header("x-kong-request-id", x.id.as_str())?;
+    x.answer.status = Some(upstream.status.as_u16());
+    x.answer.headers = Some(upstream.headers.clone());
+    Ok(())
+}
+
+/// What the client is told when the service cannot be reached or does not answer.
+pub fn failure(error: &PingoraError) -> Error {
+    use ErrorType::{ConnectNoRoute, ConnectTimedout, ReadTimedout, TLSHandshakeTimedout, WriteTimedout};
+    match error.etype() {
+        ConnectTimedout | ReadTimedout | WriteTimedout | TLSHandshakeTimedout => {
+            Error::new(Kind::Timeout, "The upstream server is timing out")
+        }
+        ConnectNoRoute => Error::new(Kind::Unresolved, "name resolution failed"),
+        _ => Error::new(Kind::Unreachable, "An invalid response was received from the upstream server"),
+    }
+}
+
+/// A route that is served over HTTPS only says so, or redirects, as configured.
+pub fn redirect(head: &mut ResponseHeader, to: Option<&(u16, Option<String>)>) {
+    let Some((status, location)) = to else { return };
+    // The status is one of five that the schema allows, and the values are valid headers.
+    let _ = head.set_status(*status);
+    match location {
+        Some(location) => {
+            let _ = head.insert_header(header::LOCATION, location);
+        }
+        None => {
+            let _ = head.insert_header(header::CONNECTION, "Upgrade");
+            let _ = head.insert_header(header::UPGRADE, "TLS/1.2, HTTP/1.1");
+        }
+    }
+}

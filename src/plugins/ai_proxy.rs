@@ -1,0 +1,96 @@
+//! ai-proxy: sends the requests of its route to one target.
+
+use super::{Conf, Plugin, PluginKind};
+use crate::error::Result;
+use crate::target::pick::RoundRobin;
+use crate::target::{Streaming, Target, Targets};
+use crate::upstream::endpoint::Timeouts;
+use std::sync::Arc;
+use crate::config::llm;
+use crate::config::problems::Problems;
+use crate::config::rules::get;
+use crate::config::schema::{Field, Record, Rule};
+use serde_json::Value;
+
+/// Its entry in the list of plugins.
+pub static KIND: PluginKind = PluginKind {
+    name: "ai-proxy",
+    priority: 770,
+    schema,
+    rules,
+    consumer_scope: true,
+    build,
+};
+
+/// `config`: a target, and how its answers are given.
+pub fn schema() -> Record {
+    let mut record = llm::target_record();
+    record.fields.extend(answer_fields());
+    record
+}
+
+/// What is said once of all targets of a route.
+pub fn answer_fields() -> Vec<Field> {
+    vec![
+        Field::one_of("response_streaming", &["allow", "deny", "always"])
+            .default("allow")
+            .doc("Whether answers are streamed: if the client asks, never, or always."),
+        llm::body_size(),
+        Field::boolean("model_name_header")
+            .default(true)
+            .doc("Whether replies name the model in `X-Kong-LLM-Model`."),
+        llm::format_field(),
+    ]
+}
+
+fn rules() -> Vec<Rule> {
+    vec![Rule::Check(format_fits)]
+}
+
+fn format_fits(plugin: &Value, out: &mut Problems<'_>) {
+    if let (Some(format), Some(target)) = (llm::text(plugin, "config.llm_format"), get(plugin, "config")) {
+        llm::check_format(format, target, "config", out);
+    }
+}
+
+/// The runtime half of both ai-proxy plugins: they differ only in where their targets stand.
+struct AiProxy(Arc<Targets>);
+
+impl Plugin for AiProxy {
+    fn targets(&self) -> Option<&Arc<Targets>> {
+        Some(&self.0)
+    }
+
+    fn unserved(&self) -> Option<String> {
+        let planned = self.0.list.iter().find(|target| !target.is_served())?;
+        Some(format!("provider '{}'", planned.provider))
+    }
+}
+
+/// What both plugins say of their answers.
+#[derive(serde::Deserialize)]
+struct Answers {
+    response_streaming: Streaming,
+    max_request_body_size: usize,
+    model_name_header: bool,
+}
+
+fn build(conf: Conf<'_>) -> Result<Arc<dyn Plugin>> {
+    assemble(conf, &[conf.config], conf.timeouts)
+}
+
+/// Puts an instance together from the configuration and its targets.
+pub fn assemble(conf: Conf<'_>, targets: &[&Value], timeouts: Timeouts) -> Result<Arc<dyn Plugin>> {
+    let answers: Answers = conf.read()?;
+    let list = targets.iter().map(|raw| Target::load(raw, timeouts)).collect::<Result<Vec<_>>>()?;
+    Ok(Arc::new(AiProxy(Arc::new(Targets {
+        plugin: conf.id,
+        log_key: "proxy",
+        balancer: RoundRobin::new(list.iter().map(|target| target.conf.weight)),
+        list,
+        streaming: answers.response_streaming,
+        max_body: answers.max_request_body_size,
+        model_header: answers.model_name_header,
+        timeouts,
+    }))))
+}

@@ -1,0 +1,92 @@
+//! Which plugin instances run for a request: one of each name, the most specific, by priority.
+
+use super::Plugin;
+use crate::config::entities;
+use crate::meter::metrics::Switches;
+use crate::target::Targets;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// The instances of one route (and consumer), ready to run.
+#[derive(Default)]
+pub struct Chain {
+    steps: Vec<Arc<dyn Plugin>>,
+    loggers: Vec<Arc<dyn Plugin>>,
+    pub targets: Option<Arc<Targets>>,
+    /// What `prometheus` instances switched on.
+    pub switches: Switches,
+}
+
+impl Chain {
+    /// Orders the chosen instances: higher priority first, as Kong runs them.
+    pub fn new(mut chosen: Vec<(i32, Arc<dyn Plugin>)>) -> Self {
+        chosen.sort_by_key(|(priority, _)| std::cmp::Reverse(*priority));
+        let steps: Vec<_> = chosen.into_iter().map(|(_, plugin)| plugin).collect();
+        Self {
+            targets: steps.iter().find_map(|plugin| plugin.targets().cloned()),
+            switches: steps.iter().find_map(|plugin| plugin.switches()).unwrap_or_default(),
+            loggers: steps.iter().filter(|plugin| plugin.logs()).cloned().collect(),
+            steps,
+        }
+    }
+
+    /// All instances, in order.
+    pub fn steps(&self) -> &[Arc<dyn Plugin>] {
+        &self.steps
+    }
+
+    /// Those that write a log record.
+    pub fn loggers(&self) -> &[Arc<dyn Plugin>] {
+        &self.loggers
+    }
+}
+
+/// What a request is known to belong to.
+#[derive(Clone, Copy, Default)]
+pub struct Scope {
+    pub route: Option<Uuid>,
+    pub service: Option<Uuid>,
+    pub consumer: Option<Uuid>,
+    pub consumer_group: Option<Uuid>,
+}
+
+/// The instances that run in a scope: of each name the most specific one.
+pub fn select(all: &[entities::Plugin], scope: Scope) -> Vec<&entities::Plugin> {
+    let mut chosen: Vec<&entities::Plugin> = Vec::new();
+    for plugin in all.iter().filter(|plugin| plugin.enabled && applies(plugin, scope)) {
+        match chosen.iter_mut().find(|other| other.kind.name == plugin.kind.name) {
+            Some(other) if rank(plugin) > rank(other) => *other = plugin,
+            Some(_) => {}
+            None => chosen.push(plugin),
+        }
+    }
+    chosen
+}
+
+fn applies(plugin: &entities::Plugin, scope: Scope) -> bool {
+    let fits = |wanted: Option<Uuid>, given: Option<Uuid>| wanted.is_none() || wanted == given;
+    fits(plugin.route, scope.route)
+        && fits(plugin.service, scope.service)
+        && fits(plugin.consumer, scope.consumer)
+        && fits(plugin.consumer_group, scope.consumer_group)
+}
+
+/// Kong's order of specificity: a consumer weighs most when joined by another scope, then its
+/// group, then route with service, then each alone: consumer, group, route, service.
+fn rank(plugin: &entities::Plugin) -> u8 {
+    let (route, service) = (plugin.route.is_some(), plugin.service.is_some());
+    match (plugin.consumer.is_some(), plugin.consumer_group.is_some(), route, service) {
+        (true, _, true, true) => 12,
+        (_, true, true, true) => 11,
+        (true, _, true, false) => 10,
+        (true, _, false, true) => 9,
+        (_, true, true, false) => 8,
+        (_, true, false, true) => 7,
+        (false, false, true, true) => 6,
+        (true, _, false, false) => 5,
+        (_, true, false, false) => 4,
+        (false, false, true, false) => 3,
+        (false, false, false, true) => 2,
+        (false, false, false, false) => 1,
+    }
+}

@@ -1,0 +1,130 @@
+//! rate-limiting: so many requests in a second, minute, hour, day, month or year.
+
+use super::PluginKind;
+use super::redis;
+use crate::config::formats;
+use crate::config::problems::Problems;
+use crate::config::rules::get;
+use crate::config::schema::{Conditional, Field, Kind, Match, Record, Rule};
+use serde_json::{Map, Value, json};
+
+/// Its entry in the list of plugins.
+pub static KIND: PluginKind = PluginKind {
+    name: "rate-limiting",
+    priority: 910,
+    schema,
+    rules,
+    consumer_scope: true,
+    build: super::unserved,
+};
+
+/// Shortest first.
+const PERIODS: [&str; 6] = ["second", "minute", "hour", "day", "month", "year"];
+
+/// `config`.
+pub fn schema() -> Record {
+    let mut fields: Vec<Field> =
+        PERIODS.map(|period| Field::above(period, 0.0).doc("Requests in that time.")).into();
+    fields.extend([
+        Field::one_of("limit_by", &["consumer", "credential", "ip", "service", "header", "path"])
+            .default("consumer")
+            .doc("Whose requests are counted together."),
+        Field::checked("header_name", formats::header_name)
+            .doc("The header that `limit_by: header` goes by."),
+        Field::checked("path", formats::path).doc("The path that `limit_by: path` goes by."),
+        Field::one_of("policy", &["local", "redis"]).default("local").doc("Where counters are kept."),
+        Field::flag("fault_tolerant", true).doc("Whether requests pass while counters are out of reach."),
+        Field::record("redis", redis::record(None)).required(),
+        Field::flag("hide_client_headers", false).doc("Whether clients are spared the headers about limits."),
+        Field::above("error_code", 0.0).default(429).doc("Status of a refusal."),
+        Field::text("error_message").default("API rate limit exceeded").doc("Message of a refusal."),
+        Field::number("sync_rate", f64::MIN, f64::MAX)
+            .required()
+            .default(-1)
+            .doc("Seconds between two exchanges with the store; -1 waits for each."),
+    ]);
+    fields.extend(old_redis_fields());
+    Record::new(fields).rules(vec![Rule::Check(check_config)])
+}
+
+/// KONG(plugins/rate-limiting/schema.lua): the names before 3.6, replaced by `redis.*`.
+fn old_redis_fields() -> impl Iterator<Item = Field> {
+    [
+        ("redis_host", Kind::text()),
+        ("redis_port", Kind::integer()),
+        ("redis_password", Kind::sized(0, usize::MAX)),
+        ("redis_username", Kind::text()),
+        ("redis_ssl", Kind::Boolean),
+        ("redis_ssl_verify", Kind::Boolean),
+        ("redis_server_name", Kind::text()),
+        ("redis_timeout", Kind::integer()),
+        ("redis_database", Kind::integer()),
+    ]
+    .into_iter()
+    .map(|(name, kind)| Field::new(name, Kind::Shorthand { of: Box::new(kind), expand: expand_redis }))
+}
+
+fn expand_redis(name: &str, value: Value, config: &mut Map<String, Value>) -> Result<(), String> {
+    let field = name.trim_start_matches("redis_");
+    let redis = config.entry("redis").or_insert_with(|| json!({}));
+    if redis.is_null() {
+        *redis = json!({});
+    }
+    let Some(redis) = redis.as_object_mut() else { return Ok(()) };
+    match redis.get(field).filter(|new| !new.is_null() && **new != value) {
+        Some(new) => Err(format!(
+            "both deprecated and new field are used but their values mismatch: {name} = {} vs redis.{field} = {}",
+            plain(&value),
+            plain(new)
+        )),
+        None => {
+            redis.insert(field.to_owned(), value);
+            Ok(())
+        }
+    }
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
+}
+
+fn rules() -> Vec<Rule> {
+    let needs = |when, word, then| {
+        Rule::Conditional(Conditional { when, is: Match::Text(word), then, must: Match::Set, message: None })
+    };
+    vec![
+        Rule::AtLeastOneNonEmpty(&[
+            "config.second",
+            "config.minute",
+            "config.hour",
+            "config.day",
+            "config.month",
+            "config.year",
+        ]),
+        needs("config.policy", "redis", "config.redis.host"),
+        needs("config.policy", "redis", "config.redis.port"),
+        needs("config.policy", "redis", "config.redis.timeout"),
+        needs("config.limit_by", "header", "config.header_name"),
+        needs("config.limit_by", "path", "config.path"),
+    ]
+}
+
+/// A longer time allows no less than a shorter one; `sync_rate` is for a shared store.
+fn check_config(config: &Value, out: &mut Problems<'_>) {
+    let number = |name: &str| get(config, name).and_then(Value::as_f64);
+    let set: Vec<(&str, f64)> =
+        PERIODS.iter().filter_map(|period| number(period).map(|limit| (*period, limit))).collect();
+    for (index, (lower, few)) in set.iter().enumerate() {
+        for (upper, many) in set.iter().skip(index + 1).filter(|(_, many)| many < few) {
+            out.push(format!(
+                "The limit for {upper}({many:.1}) cannot be lower than the limit for {lower}({few:.1})"
+            ));
+        }
+    }
+    let Some(rate) = number("sync_rate").filter(|rate| (rate + 1.0).abs() > f64::EPSILON) else { return };
+    if get(config, "policy").and_then(Value::as_str) != Some("redis") {
+        out.push("sync_rate can only be used with the redis policy");
+    } else if rate < 0.02 {
+        out.push("sync_rate must be greater than 0.02, or -1 to disable");
+    }
+}

@@ -1,0 +1,87 @@
+//! The command line: every flag also by environment.
+
+use clap::{Args, Parser, Subcommand};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// An AI gateway: Kong's configuration in, metered answers out.
+#[derive(Debug, Parser)]
+#[command(name = "tollgate", version)]
+pub struct Flags {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve.
+    Run(Box<Run>),
+    /// Check configuration files: every problem on stderr, exit status 1 if there is one.
+    Check {
+        /// Kong declarative configuration files.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Serve a simulated model: OpenAI, Ollama and Hugging Face dialects, no key, no network.
+    MockLlm(MockLlm),
+}
+
+/// `tollgate run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Kong declarative configuration; several files are merged.
+    #[arg(long, required = true, env = "TOLLGATE_CONFIG", value_delimiter = ',', value_name = "FILE")]
+    pub config: Vec<PathBuf>,
+    /// Server settings (conf/tollgate.yaml documents them).
+    #[arg(long, env = "TOLLGATE_SERVER", value_name = "FILE")]
+    pub server: Option<PathBuf>,
+    /// Where clients connect [default: 0.0.0.0:8000].
+    #[arg(long, env = "TOLLGATE_PROXY_LISTEN", value_name = "ADDR")]
+    pub proxy_listen: Option<SocketAddr>,
+    /// Where the Admin API listens [default: 127.0.0.1:8001].
+    #[arg(long, env = "TOLLGATE_ADMIN_LISTEN", value_name = "ADDR")]
+    pub admin_listen: Option<SocketAddr>,
+    /// Where readiness and metrics are served [default: 127.0.0.1:8007].
+    #[arg(long, env = "TOLLGATE_STATUS_LISTEN", value_name = "ADDR")]
+    pub status_listen: Option<SocketAddr>,
+    /// Worker threads [default: one a core].
+    #[arg(long, env = "TOLLGATE_THREADS", value_name = "N")]
+    pub threads: Option<usize>,
+    /// Also serve the simulated model at this address.
+    #[arg(long, env = "TOLLGATE_MOCK_LLM", value_name = "ADDR")]
+    pub mock_llm: Option<SocketAddr>,
+    /// `text` or `json` [default: text].
+    #[arg(long, env = "TOLLGATE_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<super::settings::LogFormat>,
+}
+
+/// `tollgate mock-llm`.
+#[derive(Debug, Args)]
+pub struct MockLlm {
+    /// Where to listen.
+    #[arg(long, env = "TOLLGATE_MOCK_LLM_LISTEN", default_value = "127.0.0.1:8090", value_name = "ADDR")]
+    pub listen: SocketAddr,
+    /// Before the first byte of an answer, in milliseconds.
+    #[arg(long, default_value_t = 0, value_name = "MS")]
+    pub latency: u64,
+    /// Content events of a stream [default: one a word].
+    #[arg(long, value_name = "N")]
+    pub chunks: Option<usize>,
+    /// Between two events of a stream, in milliseconds.
+    #[arg(long, default_value_t = 0, value_name = "MS")]
+    pub chunk_delay: u64,
+}
+
+impl MockLlm {
+    /// The simulated model's options.
+    pub fn options(&self) -> crate::mock::Options {
+        crate::mock::Options {
+            latency: Duration::from_millis(self.latency),
+            chunks: self.chunks,
+            chunk_delay: Duration::from_millis(self.chunk_delay),
+            ..crate::mock::Options::default()
+        }
+    }
+}

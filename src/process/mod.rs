@@ -1,0 +1,20 @@
+//! The process: flags and settings, listeners, signals, reload and drain.
+
+pub mod flags;
+pub mod reload;
+pub mod serve;
+pub mod settings;
+
+use settings::LogFormat;
+use std::io::IsTerminal;
+use tracing_subscriber::EnvFilter;
+
+/// Starts the log on stderr. `TOLLGATE_LOG` sets the level (`info` unless it does).
+pub fn start_log(format: LogFormat) {
+    let filter = EnvFilter::try_from_env("TOLLGATE_LOG").unwrap_or_else(|_| EnvFilter::new("info,pingora=warn,pingora_core=warn,pingora_proxy=error"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => log.with_target(false).with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+}

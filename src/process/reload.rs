@@ -1,0 +1,67 @@
+//! Loading the configuration, at start and again on SIGHUP.
+
+use crate::config;
+use crate::config::problems::Problem;
+use crate::meter::metrics::SERIES;
+use crate::snapshot::Snapshot;
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use pingora::server::ShutdownWatch;
+use pingora::services::background::BackgroundService;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Reads the files and makes them ready; all problems at once.
+pub fn load(files: &[PathBuf]) -> Result<Snapshot, Vec<Problem>> {
+    Snapshot::build(&config::load(files)?)
+}
+
+/// Waits for SIGHUP.
+pub struct Reloader {
+    pub files: Vec<PathBuf>,
+    pub live: Arc<ArcSwap<Snapshot>>,
+}
+
+impl Reloader {
+    fn reload(&self) {
+        match load(&self.files) {
+            Ok(snapshot) => {
+                let counts = snapshot.counts;
+                self.live.store(Arc::new(snapshot));
+                SERIES.reloads.with_label_values(&["ok"]).inc();
+                tracing::info!(
+                    services = counts.services,
+                    routes = counts.routes,
+                    plugins = counts.plugins,
+                    targets = counts.targets,
+                    "configuration reloaded"
+                );
+            }
+            Err(problems) => {
+                SERIES.reloads.with_label_values(&["refused"]).inc();
+                for problem in &problems {
+                    tracing::error!("{problem}");
+                }
+                let count = problems.len();
+                tracing::error!("the new configuration has {count} problems and was refused: the old one stays in force");
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl BackgroundService for Reloader {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        let mut hangup = match signal(SignalKind::hangup()) {
+            Ok(hangup) => hangup,
+            Err(error) => return tracing::error!(%error, "SIGHUP cannot be heard: no reload"),
+        };
+        loop {
+            tokio::select! {
+                _ = hangup.recv() => self.reload(),
+                _ = shutdown.changed() => return,
+            }
+        }
+    }
+}

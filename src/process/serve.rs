@@ -1,0 +1,185 @@
+//! `tollgate run`: from flags to listeners, until SIGTERM has been served.
+
+use super::flags::Run;
+use super::reload::{self, Reloader};
+use super::settings::Settings;
+use crate::admin::{self, Facts, Listener};
+use crate::gateway::Gateway;
+use crate::log::sink;
+use crate::meter::metrics::SERIES;
+use crate::mock;
+use crate::snapshot::Snapshot;
+use crate::upstream::attempt::Connections;
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use pingora::apps::HttpServerOptions;
+use pingora::server::configuration::ServerConf;
+use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
+use pingora::services::background::{BackgroundService, background_service};
+use pingora_proxy::ProxyServiceBuilder;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Serves until the process is told to stop. An error says why it could not start.
+pub fn run(flags: &Run) -> Result<(), String> {
+    let settings = Settings::of(flags)?;
+    super::start_log(settings.log_format);
+    let snapshot = reload::load(&flags.config).map_err(|problems| {
+        problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    })?;
+    let counts = snapshot.counts;
+    warn_of_unserved(&snapshot);
+    let live = Arc::new(ArcSwap::from_pointee(snapshot));
+    let draining = Arc::new(AtomicBool::new(false));
+    let mut server = Server::new_with_opt_and_conf(None, server_conf(&settings));
+    add_operators(&mut server, &settings, &Facts { live: live.clone(), draining: draining.clone() })?;
+    server.add_service(background_service("reload", Reloader { files: flags.config.clone(), live: live.clone() }));
+    if let Some(address) = flags.mock_llm {
+        let socket = bound(address, "simulated model")?;
+        server.add_service(background_service("mock-llm", Model(socket)));
+    }
+    add_proxy(&mut server, &settings, live)?;
+    tracing::info!(
+        proxy = %settings.proxy_listen,
+        admin = %settings.admin_listen,
+        status = %settings.status_listen,
+        mock_llm = flags.mock_llm.map(tracing::field::display),
+        threads = settings.threads,
+        services = counts.services,
+        routes = counts.routes,
+        plugins = counts.plugins,
+        targets = counts.targets,
+        "tollgate {} is listening",
+        env!("CARGO_PKG_VERSION"),
+    );
+    server.add_service(background_service("drain", Drain));
+    server.run(RunArgs { shutdown_signal: Box::new(Signals { draining }) });
+    let left = SERIES.in_flight.get();
+    if left > 0 {
+        tracing::warn!(left, "what is still under way is cut off");
+    }
+    sink::flush_all(Duration::from_secs(2));
+    Ok(())
+}
+
+fn server_conf(settings: &Settings) -> ServerConf {
+    ServerConf {
+        threads: settings.threads,
+        upstream_keepalive_pool_size: settings.keepalive_pool,
+        grace_period_seconds: Some(settings.grace_seconds),
+        graceful_shutdown_timeout_seconds: Some(0),
+        ..ServerConf::default()
+    }
+}
+
+fn bound(address: SocketAddr, what: &str) -> Result<std::net::TcpListener, String> {
+    admin::bind(address).map_err(|error| format!("{what} cannot listen on {address}: {error}"))
+}
+
+fn add_operators(server: &mut Server, settings: &Settings, facts: &Facts) -> Result<(), String> {
+    let status = bound(settings.status_listen, "status listener")?;
+    let admin = bound(settings.admin_listen, "admin listener")?;
+    let status = Listener { socket: status, router: admin::status_router(facts.clone()) };
+    let admin = Listener { socket: admin, router: admin::admin_router(facts.clone()) };
+    for (name, listener) in [("status", status), ("admin", admin)] {
+        let mut service = background_service(name, listener);
+        service.threads = Some(1);
+        server.add_service(service);
+    }
+    Ok(())
+}
+
+fn add_proxy(server: &mut Server, settings: &Settings, live: Arc<ArcSwap<Snapshot>>) -> Result<(), String> {
+    // Pingora would panic on a taken port, long after the start line.
+    drop(bound(settings.proxy_listen, "proxy listener")?);
+    let connections = Arc::new(Connections::new(settings.keepalive_pool));
+    let gateway = Gateway::new(live, connections, settings.patience());
+    let mut options = HttpServerOptions::default();
+    options.h2c = true;
+    let mut proxy = ProxyServiceBuilder::new(&server.configuration, gateway)
+        .name("proxy")
+        .server_options(options)
+        .build();
+    proxy.threads = Some(settings.threads);
+    proxy.add_tcp(&settings.proxy_listen.to_string());
+    server.add_service(proxy);
+    Ok(())
+}
+
+fn warn_of_unserved(snapshot: &Snapshot) {
+    for (route, what) in snapshot.unserved() {
+        tracing::warn!(route, "{what} is not served by this release: its requests are answered 501");
+    }
+}
+
+/// The simulated model inside the gateway's process.
+struct Model(std::net::TcpListener);
+
+#[async_trait]
+impl BackgroundService for Model {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        let stop = async move {
+            let _ = shutdown.wait_for(|down| *down).await;
+        };
+        let served = match self.0.try_clone().and_then(tokio::net::TcpListener::from_std) {
+            Ok(listener) => mock::serve(listener, mock::Options::default(), stop).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = served {
+            tracing::error!(%error, "the simulated model has stopped");
+        }
+    }
+}
+
+/// SIGTERM drains, SIGINT ends at once, SIGQUIT hands the listeners to a new process and drains.
+struct Signals {
+    draining: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl ShutdownSignalWatch for Signals {
+    async fn recv(&self) -> ShutdownSignal {
+        let listen = |kind| signal(kind).inspect_err(|error| tracing::error!(%error, "a signal cannot be heard"));
+        let heard = (
+            listen(SignalKind::terminate()),
+            listen(SignalKind::interrupt()),
+            listen(SignalKind::quit()),
+        );
+        let (Ok(mut term), Ok(mut int), Ok(mut quit)) = heard else {
+            return std::future::pending().await;
+        };
+        let kind = tokio::select! {
+            _ = int.recv() => return ShutdownSignal::FastShutdown,
+            _ = term.recv() => ShutdownSignal::GracefulTerminate,
+            _ = quit.recv() => ShutdownSignal::GracefulUpgrade,
+        };
+        self.draining.store(true, Ordering::Relaxed);
+        tracing::info!(under_way = SERIES.in_flight.get(), "draining: no new connection is taken");
+        kind
+    }
+}
+
+/// Ends the process as soon as nothing is under way any more. Pingora closes the listeners at once
+/// but then sleeps its grace period in full; that period is only the bound here.
+struct Drain;
+
+#[async_trait]
+impl BackgroundService for Drain {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        if shutdown.wait_for(|down| *down).await.is_err() {
+            return;
+        }
+        let mut quiet = 0;
+        while quiet < 3 {
+            // A request whose first bytes have just come is not counted yet: look more than once.
+            tokio::time::sleep(Duration::from_millis(40)).await;
+            quiet = if SERIES.in_flight.get() == 0 { quiet + 1 } else { 0 };
+        }
+        sink::flush_all(Duration::from_secs(2));
+        tracing::info!("drained");
+        std::process::exit(0);
+    }
+}

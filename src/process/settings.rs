@@ -1,0 +1,89 @@
+//! Server settings: what is not Kong's. A flag beats the environment, which beats the file, which
+//! beats the default.
+
+use super::flags::Run;
+use serde::Deserialize;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+/// The form of the log on stderr.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// Everything the process needs to know beside its configuration.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    pub proxy_listen: SocketAddr,
+    pub admin_listen: SocketAddr,
+    pub status_listen: SocketAddr,
+    /// Worker threads; 0 is one a core.
+    pub threads: usize,
+    pub log_format: LogFormat,
+    /// How long SIGTERM waits for exchanges under way.
+    pub grace_seconds: u64,
+    /// How long a whole request body may take.
+    pub body_seconds: u64,
+    /// How long the next piece of it may take.
+    pub body_read_seconds: u64,
+    /// Idle upstream connections kept for reuse.
+    pub keepalive_pool: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            proxy_listen: (Ipv4Addr::UNSPECIFIED, 8000).into(),
+            admin_listen: (Ipv4Addr::LOCALHOST, 8001).into(),
+            status_listen: (Ipv4Addr::LOCALHOST, 8007).into(),
+            threads: 0,
+            log_format: LogFormat::Text,
+            grace_seconds: 30,
+            body_seconds: 60,
+            body_read_seconds: 30,
+            keepalive_pool: 1024,
+        }
+    }
+}
+
+impl Settings {
+    /// The settings of a run.
+    pub fn of(run: &Run) -> Result<Self, String> {
+        let mut settings = match &run.server {
+            Some(path) => Self::read(path)?,
+            None => Self::default(),
+        };
+        let Self { proxy_listen, admin_listen, status_listen, threads, log_format, .. } = &mut settings;
+        run.proxy_listen.inspect(|given| *proxy_listen = *given);
+        run.admin_listen.inspect(|given| *admin_listen = *given);
+        run.status_listen.inspect(|given| *status_listen = *given);
+        run.threads.inspect(|given| *threads = *given);
+        run.log_format.inspect(|given| *log_format = *given);
+        if settings.threads == 0 {
+            settings.threads = std::thread::available_parallelism().map_or(1, usize::from);
+        }
+        Ok(settings)
+    }
+
+    fn read(path: &Path) -> Result<Self, String> {
+        let shown = path.display();
+        let text = std::fs::read_to_string(path).map_err(|error| format!("{shown}: {error}"))?;
+        crate::config::server::settings(&text).map_err(|error| format!("{shown}: {error}"))
+    }
+
+    /// The limits on request bodies.
+    pub fn patience(&self) -> crate::accept::Patience {
+        crate::accept::Patience {
+            per_read: Duration::from_secs(self.body_read_seconds),
+            total: Duration::from_secs(self.body_seconds),
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The head of the client's answer.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, header};
+use pingora::http::ResponseHeader;
+
+/// What Kong calls itself towards clients; dashboards and tests know it.
+pub const SERVER: &str = "kong/3.10.0";
+/// The `Via` of proxied answers.
+pub const VIA: &str = "1.1 kong/3.10.0";
+
+/// How long things took, for Kong's latency headers.
+#[derive(Clone, Copy, Debug)]
+pub struct Latency {
+    /// Milliseconds until the upstream's head came; `None` if the gateway answered itself.
+    pub upstream: Option<u64>,
+    /// Milliseconds that the gateway took.
+    pub own: u64,
+}
+
+/// Headers of the upstream's answer that do not reach the client.
+fn is_dropped(name: &HeaderName, rewritten: bool) -> bool {
+    matches!(*name, header::CONNECTION | header::TRANSFER_ENCODING | header::TRAILER | header::UPGRADE)
+        || matches!(name.as_str(), "keep-alive" | "proxy-connection")
+        || (rewritten
+            && matches!(
+                *name,
+                header::CONTENT_LENGTH
+                    | header::CONTENT_ENCODING
+                    | header::CONTENT_TYPE
+                    | header::ETAG
+                    | header::ACCEPT_RANGES
+            ))
+}
+
+/// The head of an answer that came from an upstream. `rewritten`: its body is no longer the
+/// upstream's, so what described the old one is left out. Nothing is said of the length.
+pub fn proxied(
+    status: u16,
+    upstream: &HeaderMap,
+    rewritten: bool,
+    latency: Latency,
+    id: &str,
+) -> pingora::Result<ResponseHeader> {
+    let mut head = ResponseHeader::build_no_case(status, Some(upstream.len() + 8))?;
+    for (name, value) in upstream {
+        if !is_dropped(name, rewritten) {
+            head.append_header(name.clone(), value.clone())?;
+        }
+    }
+    if !upstream.contains_key(header::SERVER) {
+        head.insert_header(header::SERVER, SERVER)?;
+    }
+    head.insert_header(header::VIA, VIA)?;
+    if let Some(upstream) = latency.upstream {
+        head.insert_header("x-kong-upstream-latency", upstream)?;
+    }
+    head.insert_header("x-kong-proxy-latency", latency.own)?;
+    head.insert_header("x-kong-request-id", id)?;
+    Ok(head)
+}
+
+/// The head of an answer of the gateway's own.
+pub fn local(
+    status: u16,
+    content_type: &str,
+    body: &Bytes,
+    own: u64,
+    id: &str,
+) -> pingora::Result<ResponseHeader> {
+    let mut head = ResponseHeader::build_no_case(status, Some(8))?;
+    head.insert_header(header::DATE, httpdate::fmt_http_date(std::time::SystemTime::now()))?;
+    head.insert_header(header::CONTENT_TYPE, content_type)?;
+    head.insert_header(header::CONTENT_LENGTH, body.len())?;
+    head.insert_header(header::SERVER, SERVER)?;
+    head.insert_header("x-kong-response-latency", own)?;
+    head.insert_header("x-kong-request-id", id)?;
+    Ok(head)
+}

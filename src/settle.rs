@@ -1,0 +1,49 @@
+//! The end of every exchange: its metrics and its log record.
+
+use crate::exchange::Exchange;
+use crate::journal;
+use crate::meter::metrics::{RouteSample, SERIES};
+use pingora_proxy::Session;
+
+/// Counts and logs an exchange whose answer is out.
+pub fn exchange(session: &Session, x: &mut Exchange) {
+    let status = x.answer.status.unwrap_or_else(|| session.response_written().map_or(499, |head| head.status.as_u16()));
+    x.answer.status = Some(if x.answer.client_gone { 499 } else { status });
+    if let Some(error) = &x.answer.error {
+        SERIES.error(error.kind());
+    }
+    count(session, x, status);
+    let snapshot = x.snapshot.clone();
+    let entry = x.entry().cloned();
+    let chain = entry.as_ref().map_or(&snapshot.unrouted, |entry| &entry.chain);
+    if !chain.loggers().is_empty() {
+        journal::write(session, x, chain);
+    }
+}
+
+fn count(session: &Session, x: &Exchange, status: u16) {
+    let own = x.own_time();
+    if x.ai.is_some() && x.answer.error.is_none() {
+        SERIES.overhead(own);
+    }
+    let Some(entry) = x.entry() else { return };
+    let upstream = x.upstream.status.map(|_| x.upstream.waited);
+    let consumer = x.consumer.as_ref().and_then(|consumer| consumer.username.as_deref());
+    entry.metrics.count(
+        entry.chain.switches,
+        &RouteSample {
+            status,
+            source: match (&x.answer.error, upstream) {
+                (_, Some(_)) => "service",
+                (Some(error), None) if error.kind().origin() == crate::error::Origin::Upstream => "error",
+                _ => "exit",
+            },
+            consumer: consumer.unwrap_or_default(),
+            own,
+            upstream,
+            total: x.begun.elapsed(),
+            ingress: session.body_bytes_read() as u64,
+            egress: session.body_bytes_sent() as u64,
+        },
+    );
+}

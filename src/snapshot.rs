@@ -1,0 +1,178 @@
+//! A configuration made ready to serve: the router, and for each route its service and its plugins.
+//!
+//! A snapshot never changes. A reload makes a new one; requests under way keep theirs.
+
+use crate::config::entities::{self, Document, Route, Service};
+use crate::config::problems::{Problem, Problems};
+use crate::meter::metrics::RouteMetrics;
+use crate::plugins::chain::{Chain, Scope, select};
+use crate::plugins::{Conf, Plugin};
+use crate::route::Router;
+use crate::upstream::endpoint::{Endpoint, Timeouts};
+use crate::wire::address::{Address, authority};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// Everything that requests read.
+pub struct Snapshot {
+    router: Router,
+    entries: Vec<Arc<Entry>>,
+    /// The plugins of requests that match no route.
+    pub unrouted: Chain,
+    pub counts: Counts,
+}
+
+/// What a configuration holds, for the start line.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    pub services: usize,
+    pub routes: usize,
+    pub plugins: usize,
+    pub targets: usize,
+}
+
+/// One route, with what its requests need.
+pub struct Entry {
+    pub route: Route,
+    pub service: Option<Arc<Service>>,
+    /// Where a plain route's requests go.
+    pub upstream: Option<Plain>,
+    pub timeouts: Timeouts,
+    pub chain: Chain,
+    pub metrics: RouteMetrics,
+}
+
+/// The upstream of a plain route.
+pub struct Plain {
+    pub endpoint: Arc<Endpoint>,
+    pub authority: String,
+}
+
+impl Snapshot {
+    /// Makes a checked configuration ready. What remains to go wrong here is reported like the rest.
+    pub fn build(document: &Document) -> Result<Self, Vec<Problem>> {
+        let mut list = Vec::new();
+        let mut problems = Problems::new(&mut list);
+        let services: HashMap<Uuid, Arc<Service>> =
+            document.services.iter().map(|service| (service.id, Arc::new(service.clone()))).collect();
+        let routes: Vec<Route> = document
+            .routes
+            .iter()
+            .filter(|route| route.service.is_none_or(|id| services.get(&id).is_none_or(|s| s.enabled)))
+            .cloned()
+            .collect();
+        let mut builder = Builder { plugins: &document.plugins, problems: &mut problems, targets: 0 };
+        let entries: Vec<_> = routes
+            .iter()
+            .map(|route| Arc::new(builder.entry(route, route.service.and_then(|id| services.get(&id)))))
+            .collect();
+        let unrouted = builder.chain(Scope::default(), Timeouts::default());
+        let targets = builder.targets;
+        let router = Router::new(&routes).map_err(|bad| {
+            let mut list = Vec::new();
+            let mut problems = Problems::new(&mut list);
+            bad.into_iter().for_each(|(_, message)| problems.at("routes").push(message));
+            list
+        });
+        match (router, list.is_empty()) {
+            (Ok(router), true) => {
+                let counts = Counts {
+                    services: services.len(),
+                    routes: entries.len(),
+                    plugins: document.plugins.len(),
+                    targets,
+                };
+                Ok(Self { router, entries, unrouted, counts })
+            }
+            (Err(mut bad), _) => {
+                list.append(&mut bad);
+                Err(list)
+            }
+            (Ok(_), false) => Err(list),
+        }
+    }
+
+    /// The router.
+    pub fn router(&self) -> &Router {
+        &self.router
+    }
+
+    /// What the configuration asks for and this release does not do: the route's name, and what.
+    pub fn unserved(&self) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        for entry in &self.entries {
+            let name = entry.route.name.clone().unwrap_or_else(|| entry.route.id.to_string());
+            for plugin in entry.chain.steps() {
+                found.extend(plugin.unserved().map(|what| (name.clone(), what)));
+            }
+        }
+        found
+    }
+
+    /// The route at that index of the router.
+    pub fn entry(&self, index: usize) -> Option<&Arc<Entry>> {
+        self.entries.get(index)
+    }
+}
+
+struct Builder<'a, 'p> {
+    plugins: &'a [entities::Plugin],
+    problems: &'a mut Problems<'p>,
+    targets: usize,
+}
+
+impl Builder<'_, '_> {
+    fn entry(&mut self, route: &Route, service: Option<&Arc<Service>>) -> Entry {
+        let timeouts = service.map_or_else(Timeouts::default, |service| timeouts(service));
+        let scope = Scope { route: Some(route.id), service: route.service, ..Scope::default() };
+        let label = |name: Option<&String>, id: Uuid| name.cloned().unwrap_or_else(|| id.to_string());
+        let service_label = service.map_or_else(String::new, |service| label(service.name.as_ref(), service.id));
+        Entry {
+            metrics: RouteMetrics::new(&service_label, &label(route.name.as_ref(), route.id)),
+            upstream: service.map(|service| plain(service, timeouts)),
+            chain: self.chain(scope, timeouts),
+            route: route.clone(),
+            service: service.cloned(),
+            timeouts,
+        }
+    }
+
+    fn chain(&mut self, scope: Scope, timeouts: Timeouts) -> Chain {
+        let mut built: Vec<(i32, Arc<dyn Plugin>)> = Vec::new();
+        for plugin in select(self.plugins, scope) {
+            let conf = Conf { id: plugin.id, name: plugin.kind.name, config: &plugin.config, timeouts };
+            match (plugin.kind.build)(conf) {
+                Ok(instance) => {
+                    self.targets += instance.targets().map_or(0, |targets| targets.list.len());
+                    built.push((plugin.kind.priority, instance));
+                }
+                Err(error) => self.problems.at(&plugin.path).at("config").push(error.message()),
+            }
+        }
+        Chain::new(built)
+    }
+}
+
+fn timeouts(service: &Service) -> Timeouts {
+    Timeouts {
+        connect: Duration::from_millis(service.connect_timeout),
+        read: Duration::from_millis(service.read_timeout),
+        write: Duration::from_millis(service.write_timeout),
+    }
+}
+
+fn plain(service: &Service, timeouts: Timeouts) -> Plain {
+    let tls = service.protocol == "https";
+    let own = if tls { 443 } else { 80 };
+    let address = Address {
+        tls,
+        host: service.host.as_str().into(),
+        port: service.port,
+        path: service.path.clone().unwrap_or_else(|| "/".to_owned()),
+        query: None,
+        authority: authority(&service.host, service.port, own),
+    };
+    Plain { endpoint: Endpoint::shared(&address, timeouts), authority: address.authority }
+}

@@ -1,0 +1,245 @@
+//! What a request asks for, and whether this target serves it: Kong's checks, in Kong's order.
+
+use super::Streaming;
+use crate::config::target::{Operation, TargetConf};
+use crate::error::{Error, Result};
+use crate::wire::doc::Doc;
+use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use std::fmt;
+
+const NO_PROMPTS: &str = "request body doesn't contain valid prompts";
+
+/// The request as the target will serve it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// The configured model, or the client's.
+    pub model: String,
+    /// Whether the upstream is asked to stream.
+    pub stream: bool,
+    /// Whether the client asked for the usage chunk.
+    pub include_usage: bool,
+}
+
+impl Ask {
+    /// Reads and checks a request.
+    pub fn read(doc: &Doc, conf: &TargetConf, streaming: Streaming) -> Result<Self> {
+        let operation = conf.route_type;
+        let shape = if operation == Operation::Preserve { Shape::None } else { Shape::read(doc)? };
+        let model = model(doc, conf)?;
+        if operation != Operation::Preserve {
+            shape.fits(operation)?;
+        }
+        let wanted = flag(doc, "stream")?;
+        if wanted && streaming == Streaming::Deny {
+            return Err(Error::bad_request("response streaming is not enabled for this LLM"));
+        }
+        let forced = streaming == Streaming::Always && operation != Operation::Preserve;
+        Ok(Self { model, stream: wanted || forced, include_usage: wants_usage(doc)? })
+    }
+}
+
+/// Which of OpenAI's two request shapes a body has.
+#[derive(Clone, Copy)]
+enum Shape {
+    Messages,
+    Prompt,
+    Both,
+    None,
+}
+
+impl Shape {
+    fn read(doc: &Doc) -> Result<Self> {
+        let messages = match doc.raw("messages") {
+            None | Some("null") => false,
+            Some(text) => messages(text)?,
+        };
+        match (messages, prompt(doc)) {
+            (true, true) => Ok(Self::Both),
+            (true, false) => Ok(Self::Messages),
+            (false, true) => Ok(Self::Prompt),
+            (false, false) => Err(Error::bad_request(NO_PROMPTS)),
+        }
+    }
+
+    fn fits(self, operation: Operation) -> Result<()> {
+        let (own, other) = match (self, operation) {
+            (Self::Messages, Operation::Completions) => (Operation::Chat, operation),
+            (Self::Prompt, Operation::Chat) => (Operation::Completions, operation),
+            (Self::Both, _) => return Err(Error::bad_request("request matches multiple LLM request formats")),
+            _ => return Ok(()),
+        };
+        Err(Error::bad_request(format!(
+            "[{}] message format is not compatible with [{}] route type",
+            own.name(),
+            other.name()
+        )))
+    }
+}
+
+/// Whether `messages` is a list that holds something. Its elements are looked at, not read.
+fn messages(text: &str) -> Result<bool> {
+    let count = serde_json::from_str::<Objects>(text)
+        .map_err(|error| match error.to_string() {
+            detail if detail.starts_with(NOT_A_MESSAGE) => {
+                Error::bad_request("field 'messages' must hold objects with 'role' and 'content'")
+            }
+            _ => Error::bad_request(NO_PROMPTS),
+        })?
+        .0;
+    Ok(count > 0)
+}
+
+/// A non-empty text, or a list of prompts.
+///
+// KONG(kong/llm/drivers/shared.lua): a list of prompts was refused; OpenAI takes it.
+fn prompt(doc: &Doc) -> bool {
+    match doc.raw("prompt").map(str::as_bytes) {
+        Some([b'"', _, _, ..]) => true,
+        Some(list @ [b'[', ..]) => list.iter().skip(1).any(|byte| !byte.is_ascii_whitespace() && *byte != b']'),
+        _ => false,
+    }
+}
+
+fn model(doc: &Doc, conf: &TargetConf) -> Result<String> {
+    let asked = match doc.raw("model") {
+        None | Some("null") => None,
+        Some(_) => Some(doc.text("model").ok_or_else(|| Error::bad_request("field 'model' must be a string"))?),
+    };
+    let asked = asked.filter(|name| !name.is_empty());
+    match (&conf.model.name, asked) {
+        (Some(own), Some(asked)) if *own != *asked => {
+            Err(Error::bad_request(format!("cannot use own model - must be: {own}")))
+        }
+        (Some(own), _) => Ok(own.clone()),
+        (None, Some(asked)) => Ok(asked.into_owned()),
+        (None, None) if conf.route_type == Operation::Preserve => Ok("UNSPECIFIED".to_owned()),
+        (None, None) => {
+            Err(Error::bad_request("model parameter not found in request, nor in gateway configuration"))
+        }
+    }
+}
+
+/// A boolean field.
+///
+// KONG(kong/llm/plugin/shared-filters/normalize-request.lua): `null` counted as true; here it is absent.
+fn flag(doc: &Doc, name: &str) -> Result<bool> {
+    match doc.raw(name) {
+        None | Some("null" | "false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err(Error::bad_request(format!("field '{name}' must be true or false"))),
+    }
+}
+
+fn wants_usage(doc: &Doc) -> Result<bool> {
+    #[derive(serde::Deserialize)]
+    struct Options {
+        #[serde(default)]
+        include_usage: Option<bool>,
+    }
+    let Some(text) = doc.raw("stream_options").filter(|text| *text != "null") else { return Ok(false) };
+    let options: Options = serde_json::from_str(text)
+        .map_err(|_| Error::bad_request("field 'stream_options' must be an object with 'include_usage'"))?;
+    Ok(options.include_usage.unwrap_or(false))
+}
+
+const NOT_A_MESSAGE: &str = "not a message";
+
+/// Counts the elements of a list of objects without reading them.
+struct Objects(usize);
+
+impl<'de> Deserialize<'de> for Objects {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(Count)
+    }
+}
+
+struct Count;
+
+impl<'de> Visitor<'de> for Count {
+    type Value = Objects;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of messages")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Objects, A::Error> {
+        let mut count = 0;
+        while let Some(item) = list.next_element::<&RawValue>()? {
+            if !item.get().starts_with('{') {
+                while list.next_element::<IgnoredAny>()?.is_some() {}
+                return Err(A::Error::custom(NOT_A_MESSAGE));
+            }
+            count += 1;
+        }
+        Ok(Objects(count))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use serde_json::json;
+
+    fn conf(name: Option<&str>, operation: &str) -> TargetConf {
+        serde_json::from_value(json!({
+            "route_type": operation, "model": {"provider": "openai", "name": name}
+        }))
+        .unwrap()
+    }
+
+    fn ask(body: &str, name: Option<&str>, operation: &str, streaming: Streaming) -> Result<Ask> {
+        let doc = Doc::parse(Bytes::from(body.to_owned())).unwrap();
+        Ask::read(&doc, &conf(name, operation), streaming)
+    }
+
+    #[test]
+    fn kongs_messages_in_kongs_order() {
+        let chat = "llm/v1/chat";
+        let both = r#"{"messages":[{}],"prompt":"x"}"#;
+        for (body, name, operation, message) in [
+            ("{}", Some("m"), chat, NO_PROMPTS),
+            (r#"{"messages":[]}"#, Some("m"), chat, NO_PROMPTS),
+            (r#"{"messages":"x"}"#, Some("m"), chat, NO_PROMPTS),
+            (r#"{"prompt":""}"#, Some("m"), chat, NO_PROMPTS),
+            (r#"{"messages":["x"]}"#, Some("m"), chat, "field 'messages' must hold objects with 'role' and 'content'"),
+            (r#"{"messages":[{}],"model":"n"}"#, Some("m"), chat, "cannot use own model - must be: m"),
+            (r#"{"messages":[{}],"model":5}"#, Some("m"), chat, "field 'model' must be a string"),
+            (both, None, chat, "model parameter not found in request, nor in gateway configuration"),
+            (both, Some("m"), chat, "request matches multiple LLM request formats"),
+            (
+                r#"{"prompt":"x"}"#,
+                Some("m"),
+                chat,
+                "[llm/v1/completions] message format is not compatible with [llm/v1/chat] route type",
+            ),
+            (
+                r#"{"messages":[{}]}"#,
+                Some("m"),
+                "llm/v1/completions",
+                "[llm/v1/chat] message format is not compatible with [llm/v1/completions] route type",
+            ),
+            (r#"{"messages":[{}],"stream":"yes"}"#, Some("m"), chat, "field 'stream' must be true or false"),
+        ] {
+            let error = ask(body, name, operation, Streaming::Allow).unwrap_err();
+            assert_eq!((error.message(), error.kind().status()), (message, 400), "{body}");
+        }
+        let error = ask(r#"{"messages":[{}],"stream":true}"#, Some("m"), chat, Streaming::Deny).unwrap_err();
+        assert_eq!(error.message(), "response streaming is not enabled for this LLM");
+    }
+
+    #[test]
+    fn what_is_served() {
+        let chat = "llm/v1/chat";
+        let plain = ask(r#"{"messages":[{}],"model":null,"stream":null}"#, Some("m"), chat, Streaming::Allow);
+        assert_eq!(plain.unwrap(), Ask { model: "m".into(), stream: false, include_usage: false });
+        let forced = ask(r#"{"messages":[{}],"model":"own"}"#, None, chat, Streaming::Always);
+        assert_eq!(forced.unwrap(), Ask { model: "own".into(), stream: true, include_usage: false });
+        let usage = r#"{"prompt":["a"],"stream":true,"stream_options":{"include_usage":true}}"#;
+        let usage = ask(usage, Some("m"), "llm/v1/completions", Streaming::Allow);
+        assert_eq!(usage.unwrap(), Ask { model: "m".into(), stream: true, include_usage: true });
+        let free = ask(r#"{"input":"x"}"#, None, "preserve", Streaming::Deny);
+        assert_eq!(free.unwrap().model, "UNSPECIFIED");
+    }
+}

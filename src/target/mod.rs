@@ -1,0 +1,183 @@
+//! Targets: what a route's AI plugin configured, with everything settled that a request need not
+//! settle again.
+
+pub mod ask;
+pub mod pick;
+pub mod template;
+
+use crate::config::target::{Operation, TargetConf};
+use crate::error::{Error, Kind, Result};
+use crate::meter::cost::Price;
+use crate::meter::metrics::TargetMetrics;
+use crate::provider::auth::Auth;
+use crate::provider::{Driver, Provider};
+use crate::upstream::endpoint::{Endpoint, Timeouts};
+use crate::wire::address::Address;
+use serde_json::Value;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Whether streams are served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Streaming {
+    /// If the client asks.
+    #[default]
+    Allow,
+    /// Never: asking is an error.
+    Deny,
+    /// Even if the client does not ask.
+    Always,
+}
+
+/// An AI route: what ai-proxy or ai-proxy-advanced configured.
+pub struct Targets {
+    pub plugin: Uuid,
+    /// Under which key of `ai` the log has its exchanges.
+    pub log_key: &'static str,
+    pub list: Vec<Target>,
+    pub balancer: pick::RoundRobin,
+    pub streaming: Streaming,
+    /// Bytes of a request body at most.
+    pub max_body: usize,
+    pub model_header: bool,
+    pub timeouts: Timeouts,
+}
+
+/// One target.
+pub struct Target {
+    pub conf: TargetConf,
+    /// The configured name of the provider.
+    pub provider: &'static str,
+    pub price: Option<Price>,
+    pub metrics: Arc<TargetMetrics>,
+    plan: Plan,
+}
+
+enum Plan {
+    /// Nothing depends on the request.
+    Settled(Settled),
+    /// Some option holds an expression: settled anew for each request, from this value.
+    Dynamic(Value),
+    /// The configuration is sound, but this release does not speak the provider's language.
+    Planned,
+}
+
+/// A target's parts as one request sees them.
+pub struct Settled {
+    pub conf: TargetConf,
+    pub driver: Driver,
+    pub auth: Auth,
+    /// The address with the operation's path; `upstream_path` applied.
+    pub address: Address,
+    pub endpoint: Arc<Endpoint>,
+}
+
+impl Target {
+    /// Settles what can be settled at load. `raw` is the target's checked configuration.
+    pub fn load(raw: &Value, timeouts: Timeouts) -> Result<Self> {
+        let conf = typed(raw)?;
+        let dynamic = raw.get("model").is_some_and(template::is_dynamic);
+        let name = conf.model.provider.as_str();
+        let (provider, plan) = match crate::provider::find(name) {
+            Some(provider) if dynamic => (provider.name(), Plan::Dynamic(raw.clone())),
+            Some(provider) => (provider.name(), Plan::Settled(Settled::load(provider, conf.clone(), timeouts)?)),
+            None => (planned(name)?, Plan::Planned),
+        };
+        let label = conf.model.name.as_deref().filter(|name| !name.contains("$("));
+        Ok(Self {
+            provider,
+            price: Price::new(conf.model.options.input_cost, conf.model.options.output_cost),
+            metrics: Arc::new(TargetMetrics::new(provider, label)),
+            conf,
+            plan,
+        })
+    }
+
+    /// Whether requests to it can be served by this release.
+    pub fn is_served(&self) -> bool {
+        !matches!(self.plan, Plan::Planned)
+    }
+
+    /// The target as this request sees it.
+    pub fn settle(&self, source: &template::Source<'_>, timeouts: Timeouts) -> Result<Choice<'_>> {
+        match &self.plan {
+            Plan::Settled(settled) => Ok(Choice::Lent(settled)),
+            Plan::Dynamic(raw) => {
+                let mut raw = raw.clone();
+                if let Some(model) = raw.get_mut("model") {
+                    template::resolve(model, source)?;
+                }
+                let provider = crate::provider::find(self.provider).ok_or_else(|| self.unserved())?;
+                let own = Settled::load(provider, typed(&raw)?, timeouts)?;
+                Ok(Choice::Own(Box::new(own)))
+            }
+            Plan::Planned => Err(self.unserved()),
+        }
+    }
+
+    fn unserved(&self) -> Error {
+        let provider = self.provider;
+        Error::new(Kind::Unsupported, format!("provider '{provider}' is not served by this release of tollgate"))
+    }
+}
+
+fn planned(name: &str) -> Result<&'static str> {
+    crate::provider::planned::PLANNED
+        .iter()
+        .map(|provider| provider.name)
+        .find(|known| *known == name)
+        .ok_or_else(|| Error::new(Kind::Internal, format!("provider '{name}' is unknown")))
+}
+
+fn typed(raw: &Value) -> Result<TargetConf> {
+    <TargetConf as serde::Deserialize>::deserialize(raw)
+        .map_err(|error| Error::bad_request(format!("the target's options do not fit together: {error}")))
+}
+
+/// A settled target: lent by its route, or made for one request.
+pub enum Choice<'a> {
+    Lent(&'a Settled),
+    Own(Box<Settled>),
+}
+
+impl std::ops::Deref for Choice<'_> {
+    type Target = Settled;
+
+    fn deref(&self) -> &Settled {
+        match self {
+            Self::Lent(settled) => settled,
+            Self::Own(settled) => settled,
+        }
+    }
+}
+
+impl Settled {
+    fn load(provider: &dyn Provider, conf: TargetConf, timeouts: Timeouts) -> Result<Self> {
+        let driver = provider.load(&conf)?;
+        let auth = Auth::load(&conf.auth)?;
+        let options = &conf.model.options;
+        let address = match (&options.upstream_url, driver.address) {
+            (Some(url), _) => Address::parse(url).map_err(Error::bad_request)?,
+            (None, Some(base)) => {
+                let mut address = Address::parse(base).map_err(Error::bad_request)?;
+                let path = options.upstream_path.as_deref().unwrap_or(&driver.path);
+                address.path = path.to_owned();
+                address
+            }
+            (None, None) => return Err(Error::bad_request("model.options.upstream_url is missing")),
+        };
+        let endpoint = Endpoint::shared(&address, timeouts);
+        Ok(Self { conf, driver, auth, address, endpoint })
+    }
+
+    /// The path for requests that are forwarded as they come: the client's, unless one is configured.
+    pub fn preserved_path<'a>(&'a self, client: &'a str) -> &'a str {
+        self.conf.model.options.upstream_path.as_deref().unwrap_or(client)
+    }
+
+    /// What the target serves.
+    pub fn operation(&self) -> Operation {
+        self.conf.route_type
+    }
+}

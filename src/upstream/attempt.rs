@@ -1,0 +1,185 @@
+//! One try of one upstream: the request in one write, the head of the answer, then its body.
+//!
+//! HTTP/1.1 by hand on Pingora's pooled streams: its own client session flushes the head before the
+//! body, which costs a packet and a system call on every exchange.
+
+use super::endpoint::{Endpoint, Timeouts};
+use crate::error::{Error, Kind, Result};
+use bytes::Bytes;
+use http::HeaderMap;
+use pingora::connectors::{ConnectorOptions, TransportConnector};
+use pingora::http::ResponseHeader;
+use pingora::protocols::Stream;
+use pingora::protocols::http::v1::client::HttpSession;
+use pingora::upstreams::peer::Peer;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+
+/// A body up to this size is copied behind the head, so that both leave in one write.
+const ONE_WRITE: usize = 64 * 1024;
+
+/// What a broken upstream would have Kong say.
+const INVALID: &str = "An invalid response was received from the upstream server";
+const TIMED_OUT: &str = "The upstream server is timing out";
+
+/// The pool of connections to all upstreams.
+pub struct Connections {
+    connector: TransportConnector,
+}
+
+impl Connections {
+    /// A pool that keeps up to `idle` unused connections.
+    pub fn new(idle: usize) -> Self {
+        Self { connector: TransportConnector::new(Some(ConnectorOptions::new(idle))) }
+    }
+
+    /// Sends a request and reads the head of the answer.
+    ///
+    /// A pooled connection may have died since its last use: if one breaks before a byte of the
+    /// answer came, the request goes out once more on a new connection.
+    pub async fn send(
+        self: &Arc<Self>,
+        endpoint: &Arc<Endpoint>,
+        request: &Request,
+        timeouts: Timeouts,
+    ) -> Result<Answer> {
+        let peer = endpoint.peer().await?;
+        let address = peer._address.as_inet().copied();
+        if let Some(stream) = self.connector.reused_stream(&*peer).await {
+            match exchange(stream, request, timeouts).await {
+                Ok(session) => return Ok(self.answer(session, endpoint, peer.reuse_hash(), address)),
+                Err(Broken::Stale) => {}
+                Err(Broken::Failed(error)) => return Err(error),
+            }
+        }
+        let stream = self.connector.new_stream(&*peer).await.map_err(|error| refused(&error))?;
+        match exchange(stream, request, timeouts).await {
+            Ok(session) => Ok(self.answer(session, endpoint, peer.reuse_hash(), address)),
+            Err(Broken::Stale) => Err(Error::new(Kind::Unreachable, INVALID)),
+            Err(Broken::Failed(error)) => Err(error),
+        }
+    }
+
+    fn answer(
+        self: &Arc<Self>,
+        session: HttpSession,
+        endpoint: &Arc<Endpoint>,
+        key: u64,
+        address: Option<SocketAddr>,
+    ) -> Answer {
+        Answer { session, pool: self.clone(), key, idle: endpoint.idle(), address }
+    }
+}
+
+/// A request, ready for the wire.
+pub struct Request {
+    /// Request line and headers, with the blank line.
+    pub head: Vec<u8>,
+    pub body: Bytes,
+}
+
+enum Broken {
+    /// The connection was dead before the request was looked at.
+    Stale,
+    Failed(Error),
+}
+
+async fn exchange(stream: Stream, request: &Request, timeouts: Timeouts) -> Result<HttpSession, Broken> {
+    let mut stream = stream;
+    let written = tokio::time::timeout(timeouts.write, write(&mut stream, request)).await;
+    let mut session = HttpSession::new(stream);
+    session.read_timeout = Some(timeouts.read);
+    match written {
+        Ok(Ok(())) => {}
+        // An upstream that refuses a large body may answer before it has read it all.
+        Ok(Err(_)) if request.body.len() > ONE_WRITE => {}
+        Ok(Err(_)) => return Err(Broken::Stale),
+        Err(_) => return Err(Broken::Failed(Error::new(Kind::Timeout, TIMED_OUT))),
+    }
+    loop {
+        if let Err(error) = session.read_response().await {
+            let stale = *error.retry().then_some(&true).unwrap_or(&false)
+                || matches!(error.etype(), pingora::ErrorType::ConnectionClosed | pingora::ErrorType::ReadError);
+            return Err(if stale { Broken::Stale } else { Broken::Failed(failed(&error)) });
+        }
+        if session.get_status().is_none_or(|status| !status.is_informational()) {
+            session.respect_keepalive();
+            return Ok(session);
+        }
+    }
+}
+
+async fn write(stream: &mut Stream, request: &Request) -> std::io::Result<()> {
+    if request.body.len() <= ONE_WRITE {
+        let mut whole = Vec::with_capacity(request.head.len() + request.body.len());
+        whole.extend_from_slice(&request.head);
+        whole.extend_from_slice(&request.body);
+        stream.write_all(&whole).await?;
+    } else {
+        stream.write_all(&request.head).await?;
+        stream.write_all(&request.body).await?;
+    }
+    stream.flush().await
+}
+
+fn refused(error: &pingora::Error) -> Error {
+    use pingora::ErrorType::{ConnectTimedout, TLSHandshakeTimedout};
+    match error.etype() {
+        ConnectTimedout | TLSHandshakeTimedout => Error::new(Kind::Timeout, TIMED_OUT),
+        _ => Error::new(Kind::Unreachable, INVALID),
+    }
+}
+
+fn failed(error: &pingora::Error) -> Error {
+    use pingora::ErrorType::{ReadTimedout, WriteTimedout};
+    match error.etype() {
+        ReadTimedout | WriteTimedout => Error::new(Kind::Timeout, TIMED_OUT),
+        _ => Error::new(Kind::Unreachable, INVALID),
+    }
+}
+
+/// An answer whose head has arrived.
+pub struct Answer {
+    session: HttpSession,
+    pool: Arc<Connections>,
+    key: u64,
+    idle: Duration,
+    /// Who answered.
+    pub address: Option<SocketAddr>,
+}
+
+impl Answer {
+    /// Status, reason and headers.
+    pub fn head(&self) -> Option<&ResponseHeader> {
+        self.session.resp_header()
+    }
+
+    /// The status; 502 if there is none.
+    pub fn status(&self) -> u16 {
+        self.head().map_or(502, |head| head.status.as_u16())
+    }
+
+    /// The headers.
+    pub fn headers(&self) -> Option<&HeaderMap> {
+        self.head().map(|head| &head.headers)
+    }
+
+    /// The next piece of the body; `None` at its end.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
+        self.session.read_body_bytes().await.map_err(|error| failed(&error))
+    }
+
+    /// Bounds the wait for each following piece.
+    pub fn set_read_timeout(&mut self, timeout: Duration) {
+        self.session.read_timeout = Some(timeout);
+    }
+
+    /// The answer is read: its connection goes back to the pool if it can be used again.
+    pub async fn done(self) {
+        if let Some(stream) = self.session.reuse().await {
+            self.pool.connector.release_stream(stream, self.key, Some(self.idle));
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Endpoints: name resolution with a memory, and the peers that Pingora's connection pool knows.
+
+use crate::error::{Error, Kind, Result};
+use crate::wire::address::Address;
+use arc_swap::ArcSwapOption;
+use once_cell::sync::Lazy;
+use pingora::upstreams::peer::HttpPeer;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+/// How long a resolved name is used before it is looked up again.
+const FRESH: Duration = Duration::from_secs(30);
+
+/// Pooled connections are given up before the usual 60 s to 75 s after which providers drop them:
+/// a request on a connection that just died costs a retry.
+const IDLE: Duration = Duration::from_secs(50);
+
+/// The limits of one try, from the service or from the balancer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Timeouts {
+    pub connect: Duration,
+    pub read: Duration,
+    pub write: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        let minute = Duration::from_secs(60);
+        Self { connect: minute, read: minute, write: minute }
+    }
+}
+
+/// One host and port, resolved when needed. All targets at the same address share it.
+pub struct Endpoint {
+    host: Arc<str>,
+    port: u16,
+    tls: bool,
+    connect: Duration,
+    peers: ArcSwapOption<Resolved>,
+    turn: AtomicUsize,
+}
+
+struct Resolved {
+    peers: Vec<Arc<HttpPeer>>,
+    until: Option<Instant>,
+}
+
+type Key = (Arc<str>, u16, bool, Duration);
+
+static ENDPOINTS: Lazy<Mutex<HashMap<Key, Weak<Endpoint>>>> = Lazy::new(Mutex::default);
+
+impl Endpoint {
+    /// The endpoint of that address.
+    pub fn shared(address: &Address, timeouts: Timeouts) -> Arc<Self> {
+        let key = (address.host.clone(), address.port, address.tls, timeouts.connect);
+        let mut all = ENDPOINTS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = all.get(&key).and_then(Weak::upgrade) {
+            return known;
+        }
+        all.retain(|_, endpoint| endpoint.strong_count() > 0);
+        let endpoint = Arc::new(Self {
+            host: address.host.clone(),
+            port: address.port,
+            tls: address.tls,
+            connect: timeouts.connect,
+            peers: ArcSwapOption::empty(),
+            turn: AtomicUsize::new(0),
+        });
+        if let Ok(ip) = address.host.parse::<IpAddr>() {
+            endpoint.peers.store(Some(Arc::new(Resolved { peers: vec![endpoint.peer_at(ip)], until: None })));
+        }
+        all.insert(key, Arc::downgrade(&endpoint));
+        endpoint
+    }
+
+    /// A peer to connect to; resolved addresses take turns.
+    pub async fn peer(&self) -> Result<Arc<HttpPeer>> {
+        if let Some(known) = &*self.peers.load()
+            && known.until.is_none_or(|until| Instant::now() < until)
+        {
+            return self.next(known);
+        }
+        let lookup = tokio::net::lookup_host((&*self.host, self.port));
+        let found = tokio::time::timeout(self.connect, lookup).await;
+        let mut peers: Vec<_> = match found {
+            Ok(Ok(found)) => found.map(|address| self.peer_at(address.ip())).collect(),
+            _ => Vec::new(),
+        };
+        if peers.is_empty() {
+            // A name server that is away must not take down what worked a moment ago.
+            match &*self.peers.load() {
+                Some(old) => peers.clone_from(&old.peers),
+                None => {
+                    return Err(Error::new(Kind::Unresolved, "name resolution failed"));
+                }
+            }
+        }
+        let resolved = Arc::new(Resolved { peers, until: Some(Instant::now() + FRESH) });
+        self.peers.store(Some(resolved.clone()));
+        self.next(&resolved)
+    }
+
+    fn next(&self, resolved: &Resolved) -> Result<Arc<HttpPeer>> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let count = resolved.peers.len().max(1);
+        let peer = resolved.peers.get(turn % count).cloned();
+        peer.ok_or_else(|| Error::new(Kind::Unresolved, "name resolution failed"))
+    }
+
+    fn peer_at(&self, ip: IpAddr) -> Arc<HttpPeer> {
+        // With rustls an empty server name is a handshake error; for an IP literal its own text serves.
+        let mut peer = HttpPeer::new(SocketAddr::new(ip, self.port), self.tls, self.host.to_string());
+        peer.options.connection_timeout = Some(self.connect);
+        peer.options.total_connection_timeout = Some(self.connect);
+        peer.options.idle_timeout = Some(IDLE);
+        Arc::new(peer)
+    }
+
+    /// How long an idle connection may wait in the pool.
+    pub fn idle(&self) -> Duration {
+        IDLE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn one_endpoint_per_address_and_no_lookup_for_an_ip() {
+        let address = Address::parse("http://127.0.0.1:9/x").unwrap();
+        let one = Endpoint::shared(&address, Timeouts::default());
+        let two = Endpoint::shared(&Address::parse("http://127.0.0.1:9/y").unwrap(), Timeouts::default());
+        assert!(Arc::ptr_eq(&one, &two));
+        assert_eq!(one.peer().await.unwrap()._address.to_string(), "127.0.0.1:9");
+    }
+
+    #[tokio::test]
+    async fn a_name_that_does_not_resolve_is_a_503() {
+        let address = Address::parse("http://no-such-host.invalid/").unwrap();
+        let error = Endpoint::shared(&address, Timeouts::default()).peer().await.err().unwrap();
+        assert_eq!(error.kind(), Kind::Unresolved);
+    }
+}

@@ -1,0 +1,197 @@
+//! The request head for an upstream, written by hand: one buffer, one pass over the client's headers.
+
+use bytes::BufMut;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use std::net::IpAddr;
+
+/// What the gateway tells the upstream of the client's own request.
+pub struct Forwarded<'a> {
+    pub ip: Option<IpAddr>,
+    /// `http` or `https`, as the client spoke to us.
+    pub scheme: &'a str,
+    /// The client's `Host`, and the port it named or that its scheme implies.
+    pub host: &'a str,
+    pub port: u16,
+    pub path: &'a str,
+    /// What `strip_path` took off.
+    pub prefix: Option<&'a str>,
+    pub request_id: &'a str,
+}
+
+/// Everything of a request line and its headers.
+pub struct Parts<'a> {
+    pub method: &'a Method,
+    pub path: &'a str,
+    /// Pieces of the query, joined by `&`.
+    pub query: &'a [&'a str],
+    pub host: &'a str,
+    pub client: &'a HeaderMap,
+    /// The gateway's own headers: they replace the client's of the same name.
+    pub own: &'a [(HeaderName, HeaderValue)],
+    pub length: usize,
+    pub forwarded: Forwarded<'a>,
+}
+
+/// Headers that concern one hop, or that the gateway writes itself.
+pub fn is_dropped(name: &HeaderName) -> bool {
+    use http::header as h;
+    const KONG: [&str; 8] = [
+        "x-real-ip",
+        "x-forwarded-for",
+        "x-forwarded-proto",
+        "x-forwarded-host",
+        "x-forwarded-port",
+        "x-forwarded-path",
+        "x-forwarded-prefix",
+        "x-kong-request-id",
+    ];
+    matches!(
+        *name,
+        h::HOST
+            | h::CONTENT_LENGTH
+            | h::TRANSFER_ENCODING
+            | h::CONNECTION
+            | h::UPGRADE
+            | h::TE
+            | h::TRAILER
+            | h::EXPECT
+            | h::ACCEPT_ENCODING
+            | h::PROXY_AUTHORIZATION
+            | h::VIA
+    ) || matches!(name.as_str(), "keep-alive" | "proxy-connection" | "http2-settings")
+        || KONG.contains(&name.as_str())
+}
+
+/// Writes the head.
+pub fn write(parts: &Parts<'_>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(1024);
+    line(&mut out, parts);
+    put(&mut out, "host", parts.host.as_bytes());
+    let listed = parts.client.get(http::header::CONNECTION).and_then(|value| value.to_str().ok());
+    for (name, value) in parts.client {
+        let own = parts.own.iter().any(|(other, _)| other == name);
+        let hop = listed.is_some_and(|list| list.split(',').any(|item| item.trim().eq_ignore_ascii_case(name.as_str())));
+        if !own && !hop && !is_dropped(name) {
+            put(&mut out, name.as_str(), value.as_bytes());
+        }
+    }
+    for (name, value) in parts.own {
+        put(&mut out, name.as_str(), value.as_bytes());
+    }
+    // Asked for in the clear: the meter reads what passes, and the client's bytes stay the upstream's.
+    put(&mut out, "accept-encoding", b"identity");
+    let mut digits = itoa::Buffer::new();
+    put(&mut out, "content-length", digits.format(parts.length).as_bytes());
+    forwarded(&mut out, parts);
+    out.extend_from_slice(b"\r\n");
+    out
+}
+
+fn line(out: &mut Vec<u8>, parts: &Parts<'_>) {
+    out.put_slice(parts.method.as_str().as_bytes());
+    out.put_u8(b' ');
+    escape(out, parts.path);
+    let mut joint = b'?';
+    for piece in parts.query.iter().filter(|piece| !piece.is_empty()) {
+        out.put_u8(joint);
+        escape(out, piece);
+        joint = b'&';
+    }
+    out.put_slice(b" HTTP/1.1\r\n");
+}
+
+/// A path or query that came through a template may hold what a request line must not.
+fn escape(out: &mut Vec<u8>, text: &str) {
+    for &byte in text.as_bytes() {
+        if byte <= b' ' || byte >= 0x7f {
+            let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).map_or(b'0', |c| c.to_ascii_uppercase() as u8);
+            out.extend_from_slice(&[b'%', digit(byte >> 4), digit(byte & 15)]);
+        } else {
+            out.push(byte);
+        }
+    }
+}
+
+fn put(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.put_slice(name.as_bytes());
+    out.put_slice(b": ");
+    // A `HeaderValue` cannot hold a line break; what comes from elsewhere is held to the same.
+    out.extend(value.iter().filter(|byte| !matches!(byte, b'\r' | b'\n' | 0)));
+    out.put_slice(b"\r\n");
+}
+
+fn forwarded(out: &mut Vec<u8>, parts: &Parts<'_>) {
+    use std::io::Write;
+    let from = &parts.forwarded;
+    if let Some(ip) = from.ip {
+        let before = parts.client.get("x-forwarded-for").and_then(|value| value.to_str().ok());
+        // Writing to a `Vec` cannot fail.
+        let _ = write!(out, "x-real-ip: {ip}\r\n");
+        let _ = match before {
+            Some(before) => write!(out, "x-forwarded-for: {before}, {ip}\r\n"),
+            None => write!(out, "x-forwarded-for: {ip}\r\n"),
+        };
+    }
+    put(out, "x-forwarded-proto", from.scheme.as_bytes());
+    put(out, "x-forwarded-host", from.host.as_bytes());
+    let mut digits = itoa::Buffer::new();
+    put(out, "x-forwarded-port", digits.format(from.port).as_bytes());
+    put(out, "x-forwarded-path", from.path.as_bytes());
+    if let Some(prefix) = from.prefix {
+        put(out, "x-forwarded-prefix", prefix.as_bytes());
+    }
+    put(out, "via", b"1.1 kong/3.10.0");
+    put(out, "x-kong-request-id", from.request_id.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts<'a>(client: &'a HeaderMap, own: &'a [(HeaderName, HeaderValue)], path: &'a str) -> String {
+        let forwarded = Forwarded {
+            ip: Some(IpAddr::from([10, 0, 0, 7])),
+            scheme: "http",
+            host: "gateway.test",
+            port: 8000,
+            path: "/chat",
+            prefix: None,
+            request_id: "0123",
+        };
+        let parts = Parts {
+            method: &Method::POST,
+            path,
+            query: &["a=1", "", "key=k"],
+            host: "model.test",
+            client,
+            own,
+            length: 2,
+            forwarded,
+        };
+        String::from_utf8(write(&parts)).unwrap()
+    }
+
+    #[test]
+    fn own_headers_replace_the_clients_and_hop_headers_stay() {
+        let mut client = HeaderMap::new();
+        client.insert("authorization", HeaderValue::from_static("Bearer client"));
+        client.insert("connection", HeaderValue::from_static("close, x-hop"));
+        client.insert("x-hop", HeaderValue::from_static("1"));
+        client.insert("x-trace", HeaderValue::from_static("t1"));
+        client.insert("x-forwarded-for", HeaderValue::from_static("10.0.0.1"));
+        client.insert("accept-encoding", HeaderValue::from_static("br"));
+        let own = [(http::header::AUTHORIZATION, HeaderValue::from_static("Bearer own"))];
+        let head = parts(&client, &own, "/v1");
+        assert!(head.starts_with("POST /v1?a=1&key=k HTTP/1.1\r\nhost: model.test\r\n"), "{head}");
+        assert!(head.contains("authorization: Bearer own\r\n") && !head.contains("client"));
+        assert!(head.contains("x-trace: t1\r\n") && !head.contains("x-hop") && !head.contains("br\r\n"));
+        assert!(head.contains("x-forwarded-for: 10.0.0.1, 10.0.0.7\r\n"));
+        assert!(head.contains("content-length: 2\r\n") && head.ends_with("\r\n\r\n"));
+    }
+
+    #[test]
+    fn a_path_cannot_break_the_request_line() {
+        let head = parts(&HeaderMap::new(), &[], "/a b\r\nx: y/é");
+        assert!(head.starts_with("POST /a%20b%0D%0Ax:%20y/%C3%A9?a=1"), "{head}");
+    }
+}

@@ -1,0 +1,96 @@
+//! Answers that come compressed although they were asked not to.
+
+use crate::error::{Error, Kind, Result};
+use bytes::Bytes;
+use flate2::write::{GzDecoder, ZlibDecoder};
+use std::io::Write;
+
+/// An inflated answer is given up beyond this size: a small body must not fill the memory.
+const LIMIT: usize = 64 * 1024 * 1024;
+
+const SLICE: usize = 16 * 1024;
+
+/// A decoder that takes the body piece by piece and hands out what it has.
+pub enum Inflate {
+    Gzip(GzDecoder<Vec<u8>>),
+    Zlib(ZlibDecoder<Vec<u8>>),
+}
+
+impl Inflate {
+    /// The decoder for a `Content-Encoding`; `None` for identity and for codings we do not read.
+    pub fn new(coding: &str) -> Option<Self> {
+        match coding.trim() {
+            "gzip" | "x-gzip" => Some(Self::Gzip(GzDecoder::new(Vec::new()))),
+            "deflate" => Some(Self::Zlib(ZlibDecoder::new(Vec::new()))),
+            _ => None,
+        }
+    }
+
+    /// Takes a piece and returns what it inflates to so far.
+    pub fn push(&mut self, piece: &[u8]) -> Result<Bytes> {
+        // Slice by slice, so that the limit is seen before the memory is gone.
+        for slice in piece.chunks(SLICE) {
+            let (written, size) = match self {
+                Self::Gzip(decoder) => (decoder.write_all(slice), decoder.get_ref().len()),
+                Self::Zlib(decoder) => (decoder.write_all(slice), decoder.get_ref().len()),
+            };
+            if written.is_err() || size > LIMIT {
+                return Err(unreadable());
+            }
+        }
+        let (flushed, out) = match self {
+            Self::Gzip(decoder) => (decoder.flush(), decoder.get_mut()),
+            Self::Zlib(decoder) => (decoder.flush(), decoder.get_mut()),
+        };
+        flushed.map_err(|_| unreadable())?;
+        Ok(Bytes::from(std::mem::take(out)))
+    }
+
+    /// Inflates a whole body.
+    pub fn all(coding: &str, body: &Bytes) -> Result<Bytes> {
+        match Self::new(coding) {
+            Some(mut decoder) => decoder.push(body),
+            None => Ok(body.clone()),
+        }
+    }
+}
+
+fn unreadable() -> Error {
+    Error::new(Kind::Unreachable, "the upstream's compressed answer cannot be read")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    fn gzip(text: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn pieces_inflate_as_they_come() {
+        let packed = gzip(b"data: {\"a\":1}\n\ndata: [DONE]\n\n");
+        let mut decoder = Inflate::new("gzip").unwrap();
+        let mut out = Vec::new();
+        for byte in &packed {
+            out.extend_from_slice(&decoder.push(std::slice::from_ref(byte)).unwrap());
+        }
+        assert_eq!(out, b"data: {\"a\":1}\n\ndata: [DONE]\n\n");
+    }
+
+    #[test]
+    fn what_is_not_gzip_is_an_error_and_identity_passes() {
+        assert!(Inflate::all("gzip", &Bytes::from_static(b"{\"a\":1}")).is_err());
+        assert_eq!(Inflate::all("identity", &Bytes::from_static(b"x")).unwrap(), "x");
+    }
+
+    #[test]
+    fn a_bomb_is_refused() {
+        let packed = gzip(&vec![0; LIMIT + 1]);
+        assert!(Inflate::all("gzip", &Bytes::from(packed)).is_err());
+    }
+}

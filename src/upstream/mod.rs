@@ -1,0 +1,6 @@
+//! Upstreams: where they are, how they are reached, what one try of one of them brings.
+
+pub mod attempt;
+pub mod endpoint;
+pub mod head;
+pub mod inflate;

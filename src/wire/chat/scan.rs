@@ -1,0 +1,107 @@
+//! What the gateway needs to know of a reply or chunk that it passes on untouched.
+
+use crate::wire::chat::lenient::{Lenient, Text};
+use crate::wire::usage::Usage;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt;
+
+/// A look at an OpenAI-shaped reply or chunk.
+#[derive(Debug, Default)]
+pub struct ReplyScan<'a> {
+    /// Whether `choices` is there and not null.
+    pub choices: bool,
+    /// Whether `choices` is there and empty: the form of the usage chunk.
+    pub no_choice: bool,
+    /// `usage`, where it is an object.
+    pub usage: Option<Usage>,
+    pub model: Option<Cow<'a, str>>,
+    /// `error`, where it is not null.
+    pub error: Option<&'a RawValue>,
+}
+
+/// Looks at a reply or chunk; `None` if it is not a JSON object.
+pub fn reply_scan(body: &[u8]) -> Option<ReplyScan<'_>> {
+    serde_json::from_slice(body).ok()
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for ReplyScan<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Look)
+    }
+}
+
+/// Written out because a derived reader refuses an object in which a key stands twice, and it is
+/// not for us to refuse a reply that the client can read.
+struct Look;
+
+impl<'de> Visitor<'de> for Look {
+    type Value = ReplyScan<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ReplyScan<'de>, A::Error> {
+        let mut scan = ReplyScan::default();
+        while let Some(key) = map.next_key::<Text<'de>>()? {
+            match &*key {
+                "choices" => {
+                    let raw = map.next_value::<&RawValue>()?.get();
+                    scan.choices = raw != "null";
+                    scan.no_choice = is_empty_array(raw);
+                }
+                "usage" => {
+                    let raw = map.next_value::<&RawValue>()?.get();
+                    scan.usage = raw.starts_with('{').then(|| Usage::read(raw));
+                }
+                "model" => scan.model = map.next_value::<Lenient<Text<'de>>>()?.0.map(|text| text.0),
+                "error" => scan.error = map.next_value::<Option<&RawValue>>()?,
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(scan)
+    }
+}
+
+fn is_empty_array(raw: &str) -> bool {
+    raw.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).is_some_and(|inner| inner.trim().is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn choices_usage_and_model_are_seen() {
+        let body = br#"{"id": "x", "model": "gpt-4", "choices": [{"message": {"content": "\"usage\""}}],
+            "usage": {"prompt_tokens": 0, "completion_tokens": 3}, "model": "gpt-4-0613"}"#;
+        let scan = reply_scan(body).unwrap();
+        assert!(scan.choices && !scan.no_choice && scan.error.is_none());
+        assert_eq!(scan.model.as_deref(), Some("gpt-4-0613"), "the last of two keys counts");
+        assert_eq!(scan.usage, Some(Usage { prompt: Some(0), completion: Some(3), ..Usage::default() }));
+    }
+
+    #[test]
+    fn the_usage_chunk_has_no_choice() {
+        let scan = reply_scan(br#"{"choices": [ ], "usage": null}"#).unwrap();
+        assert!(scan.choices && scan.no_choice && scan.usage.is_none());
+    }
+
+    #[test]
+    fn missing_and_null_choices_are_the_same() {
+        assert!(!reply_scan(br#"{"choices": null}"#).unwrap().choices);
+        let scan = reply_scan(br#"{"error": {"message": "no"}, "model": 7}"#).unwrap();
+        assert!(!scan.choices && scan.model.is_none() && scan.error.is_some());
+    }
+
+    #[test]
+    fn only_an_object_is_a_reply() {
+        for body in ["", "[]", "<html>", r#"{"choices": []"#, "{} {}", "\"x\""] {
+            assert!(reply_scan(body.as_bytes()).is_none(), "{body}");
+        }
+    }
+}

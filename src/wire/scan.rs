@@ -1,0 +1,164 @@
+//! Finding the one thing a gateway needs in bytes that it otherwise only passes on.
+//!
+//! Nearly all messages of a stream say nothing of usage, so the first look is a substring search;
+//! only a message that passes it is walked, and even that one is not parsed.
+
+use memchr::memchr2;
+use memchr::memmem::Finder;
+use std::sync::LazyLock;
+
+static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(KEY));
+
+const KEY: &[u8] = br#""usage""#;
+
+/// The object under a key `usage`, at any depth of `data`; of several the outermost, then the first.
+///
+/// The outermost, because what a model or a tool wrote may hold such a key further inside. `null`
+/// under the key, as most chunks of an OpenAI stream have it, is no object, and the words inside a
+/// string are no key. `data` should be JSON; of anything else some part may be taken for it.
+pub fn usage_object(data: &[u8]) -> Option<&[u8]> {
+    USAGE.find_iter(data).find(|key| object_under(data, *key).is_some())?;
+    let mut best: Option<(usize, usize)> = None;
+    for token in Tokens::new(data).filter(|token| token.byte == b'"') {
+        if best.is_none_or(|(depth, _)| token.depth < depth) && is_key(data, token.at) {
+            best = object_under(data, token.at).map(|start| (token.depth, start)).or(best);
+        }
+        if best.is_some_and(|(depth, _)| depth <= 1) {
+            break;
+        }
+    }
+    let object = data.get(best?.1..)?;
+    let end = Tokens::new(object).find(|token| token.depth == 0)?;
+    object.get(..=end.at)
+}
+
+fn is_key(data: &[u8], at: usize) -> bool {
+    data.get(at..).is_some_and(|rest| rest.starts_with(KEY))
+}
+
+/// Where the object begins if the key at `key` is followed by a colon and an object.
+fn object_under(data: &[u8], key: usize) -> Option<usize> {
+    let colon = data.get(key + KEY.len()..)?.trim_ascii_start();
+    let value = colon.strip_prefix(b":")?.trim_ascii_start();
+    value.starts_with(b"{").then_some(data.len() - value.len())
+}
+
+/// Strings and brackets of JSON text, in order.
+struct Tokens<'a> {
+    data: &'a [u8],
+    at: usize,
+    depth: usize,
+}
+
+struct Token {
+    /// A quote for a whole string.
+    byte: u8,
+    at: usize,
+    /// How many brackets are open after it.
+    depth: usize,
+}
+
+impl<'a> Tokens<'a> {
+    fn new(data: &'a [u8]) -> Self {
+        Self { data, at: 0, depth: 0 }
+    }
+
+    /// Goes to the end of the string whose content begins here.
+    fn skip_string(&mut self) -> Option<()> {
+        loop {
+            self.at += memchr2(b'"', b'\\', self.data.get(self.at..)?)?;
+            if self.data.get(self.at) == Some(&b'"') {
+                self.at += 1;
+                return Some(());
+            }
+            self.at += 2;
+        }
+    }
+}
+
+impl Iterator for Tokens<'_> {
+    type Item = Token;
+
+    fn next(&mut self) -> Option<Token> {
+        let rest = self.data.get(self.at..)?;
+        let skipped = rest.iter().position(|byte| matches!(byte, b'"' | b'{' | b'[' | b'}' | b']'))?;
+        let (at, byte) = (self.at + skipped, *rest.get(skipped)?);
+        self.at = at + 1;
+        match byte {
+            b'"' => self.skip_string()?,
+            b'{' | b'[' => self.depth += 1,
+            _ => self.depth = self.depth.saturating_sub(1),
+        }
+        Some(Token { byte, at, depth: self.depth })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn usage(text: &str) -> Option<&str> {
+        usage_object(text.as_bytes()).map(|object| std::str::from_utf8(object).unwrap())
+    }
+
+    #[test]
+    fn objects_are_found_where_they_stand() {
+        assert_eq!(usage(r#"{"id":"x","usage":{"a":1}}"#), Some(r#"{"a":1}"#));
+        assert_eq!(usage("{\"usage\" :\n {\"a\":{\"b\":[\"}\\\"\"]}} , \"x\":{}}"), {
+            Some("{\"a\":{\"b\":[\"}\\\"\"]}}")
+        });
+        assert_eq!(usage(r#"{"type":"message_start","message":{"usage":{"i":3}}}"#), Some(r#"{"i":3}"#));
+        assert_eq!(usage(r#"[{"usage":{}}]"#), Some("{}"));
+    }
+
+    #[test]
+    fn other_values_are_no_object() {
+        for text in [
+            r#"{"usage":null,"choices":[{"delta":{}}]}"#,
+            r#"{"usage":1}"#,
+            r#"{"usage":[{"a":1}]}"#,
+            r#"{"kind":"usage"}"#,
+            r#"["usage",{"a":1}]"#,
+            r#"{"usages":{"a":1}}"#,
+            "",
+            "[DONE]",
+            r#"{"usage":{"a":1"#,
+            r#"{"usage":{"a":"1}}"#,
+            r#"{"usage"#,
+        ] {
+            assert_eq!(usage(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn strings_are_not_keys() {
+        assert_eq!(usage(r#"{"content":"\"usage\":{\"a\":1}"}"#), None);
+        assert_eq!(usage(r#"{"a\"usage":{"x":1}}"#), None);
+        assert_eq!(usage(r#"{"a\\\"usage":{"x":1},"usage":{"y":1}}"#), Some(r#"{"y":1}"#));
+        assert_eq!(
+            usage(r#"{"content":"\"usage\":{\"a\":1}","usage":{"real":1},"end":"\"usage\":{"}"#),
+            Some(r#"{"real":1}"#)
+        );
+    }
+
+    #[test]
+    fn the_outermost_counts() {
+        assert_eq!(
+            usage(r#"{"choices":[{"x":{"usage":{"fake":1}}}],"usage":{"real":1}}"#),
+            Some(r#"{"real":1}"#)
+        );
+        assert_eq!(
+            usage(r#"{"a":{"b":{"usage":{"fake":1}}},"c":{"usage":{"real":1}},"d":{"usage":{"late":1}}}"#),
+            Some(r#"{"real":1}"#)
+        );
+        assert_eq!(
+            usage(r#"{"usage":{"usage":{"inner":1}},"x":{"usage":{}}}"#),
+            Some(r#"{"usage":{"inner":1}}"#)
+        );
+        assert_eq!(
+            usage(r#"{"x":{"usage":{"fake":1}},"usage":null}"#),
+            Some(r#"{"fake":1}"#),
+            "null at the top is what a stream says before its last chunk"
+        );
+    }
+}

@@ -1,0 +1,23 @@
+//! The harness of the integration tests: the gateway as a process on free ports, and a scripted
+//! upstream that records what reaches it. Nothing sleeps on a guess; everything waits for a fact.
+#![allow(dead_code)] // each test file uses its own part
+
+pub mod client;
+pub mod gateway;
+pub mod upstream;
+
+use std::time::{Duration, Instant};
+
+/// Waits until `fact` holds; panics with `what` after ten seconds.
+pub async fn eventually(what: &str, mut fact: impl AsyncFnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(10);
+    while !fact().await {
+        assert!(Instant::now() < until, "not within 10 s: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A chat request of one user message.
+pub fn chat(text: &str) -> serde_json::Value {
+    serde_json::json!({"messages": [{"role": "user", "content": text}]})
+}
