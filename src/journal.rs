@@ -122,7 +122,7 @@ fn ai_part<'a>(
             ..Meta::default()
         },
         usage: usage(settled),
-        payload: payloads.then(|| Payload { request: Some(request), response: settled.text.as_deref() }),
+        payload: payloads.then_some(Payload { request: Some(request), response: settled.text.as_deref() }),
     }
 }
 
@@ -135,10 +135,10 @@ fn usage(settled: &Settlement) -> Usage {
         completion_tokens: Some(tokens),
         total_tokens: Some(tally.total()),
         cost: tally.cost.map(Amount::as_f64),
-        time_per_token: (tokens > 0).then(|| settled.times.provider.as_secs_f64() * 1e3 / tokens as f64),
+        time_per_token: (tokens > 0).then_some(settled.times.provider.as_secs_f64() * 1e3 / tokens as f64),
         time_to_first_token: settled.times.first_token.map(millis),
         prompt_tokens_details: (tally.cached.is_some() || tally.cache_write.is_some())
-            .then(|| PromptDetails { cached_tokens: tally.cached, cache_write_tokens: tally.cache_write }),
+            .then_some(PromptDetails { cached_tokens: tally.cached, cache_write_tokens: tally.cache_write }),
         completion_tokens_details: tally.reasoning.map(|reasoning_tokens| CompletionDetails { reasoning_tokens }),
     }
 }

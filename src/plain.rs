@@ -105,13 +105,10 @@ pub fn redirect(head: &mut ResponseHeader, to: Option<&(u16, Option<String>)>) {
     let Some((status, location)) = to else { return };
     // The status is one of five that the schema allows, and the values are valid headers.
     let _ = head.set_status(*status);
-    match location {
-        Some(location) => {
-            let _ = head.insert_header(header::LOCATION, location);
-        }
-        None => {
-            let _ = head.insert_header(header::CONNECTION, "Upgrade");
-            let _ = head.insert_header(header::UPGRADE, "TLS/1.2, HTTP/1.1");
-        }
+    if let Some(location) = location {
+        let _ = head.insert_header(header::LOCATION, location);
+    } else {
+        let _ = head.insert_header(header::CONNECTION, "Upgrade");
+        let _ = head.insert_header(header::UPGRADE, "TLS/1.2, HTTP/1.1");
     }
 }

@@ -54,29 +54,30 @@ impl Snapshot {
     /// Makes a checked configuration ready. What remains to go wrong here is reported like the rest.
     pub fn build(document: &Document) -> Result<Self, Vec<Problem>> {
         let mut list = Vec::new();
-        let mut problems = Problems::new(&mut list);
+        let mut collector = Problems::new(&mut list);
         let services: HashMap<Uuid, Arc<Service>> =
             document.services.iter().map(|service| (service.id, Arc::new(service.clone()))).collect();
-        let routes: Vec<Route> = document
+        let enabled: Vec<Route> = document
             .routes
             .iter()
             .filter(|route| route.service.is_none_or(|id| services.get(&id).is_none_or(|s| s.enabled)))
             .cloned()
             .collect();
-        let mut builder = Builder { plugins: &document.plugins, problems: &mut problems, targets: 0 };
-        let entries: Vec<_> = routes
+        let mut builder = Builder { plugins: &document.plugins, problems: &mut collector, targets: 0 };
+        let entries: Vec<_> = enabled
             .iter()
             .map(|route| Arc::new(builder.entry(route, route.service.and_then(|id| services.get(&id)))))
             .collect();
         let unrouted = builder.chain(Scope::default(), Timeouts::default());
         let targets = builder.targets;
-        let router = Router::new(&routes).map_err(|bad| {
-            let mut list = Vec::new();
-            let mut problems = Problems::new(&mut list);
-            bad.into_iter().for_each(|(_, message)| problems.at("routes").push(message));
-            list
+        let built = Router::new(&enabled).map_err(|bad| {
+            let mut found = Vec::new();
+            for (_, message) in bad {
+                Problems::new(&mut found).at("routes").push(message);
+            }
+            found
         });
-        match (router, list.is_empty()) {
+        match (built, list.is_empty()) {
             (Ok(router), true) => {
                 let counts = Counts {
                     services: services.len(),

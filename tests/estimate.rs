@@ -1,7 +1,12 @@
 //! The estimate against the tokenizer that it stands in for, on text that it was not made from.
 //!
 //! Languages that a gateway mostly sees must come within a tenth, sample by sample; others within a fifth.
-#![allow(clippy::unwrap_used, clippy::panic)] // this is a test
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "clippy exempts only the test functions themselves"
+)]
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +16,7 @@ const CLOSE: [&str; 7] = ["c", "english", "japanese", "javascript", "json", "pyt
 const FAIR: [&str; 8] = ["arabic", "chinese", "french", "german", "korean", "links", "markdown", "russian"];
 
 /// Below this size a sample counts only in the sum of its category.
-const LARGE: usize = 1000;
+const LARGE: usize = 900;
 
 fn exact(text: &str) -> u64 {
     tiktoken_rs::cl100k_base_singleton().encode_ordinary(text).len() as u64
@@ -83,7 +88,6 @@ fn text_that_nobody_wrote_is_within_a_fifth() {
     let numbers: Vec<String> = (1..300).map(|n| text(b"0123456789", n % 14 + 1)).collect();
     let blank: Vec<String> =
         (0..200).map(|n| format!("{}x{}\n", " ".repeat(n % 90), "\t".repeat(n % 5))).collect();
-    let rules: Vec<String> = ["-", "=", "*", "#", "."].iter().map(|mark| mark.repeat(79) + "\n").collect();
     for (category, text) in [
         ("base64", text(BASE64, 4000)),
         ("hex", text(b"0123456789abcdef", 4000)),
@@ -94,7 +98,6 @@ fn text_that_nobody_wrote_is_within_a_fifth() {
     ] {
         judge(category, 20, &[(String::new(), text)]);
     }
-    judge("rules", 60, &[(String::new(), rules.concat())]);
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub fn encode(
         translated(settled, call)?
     };
     let preserve = settled.operation() == Operation::Preserve;
-    let body = settled.auth.body(call.doc, body)?;
+    let body = if call.doc.is_opaque() { body } else { settled.auth.body(call.doc, body)? };
     if let Some((name, value)) = settled.auth.header(&client.headers) {
         headers.retain(|(other, _)| other != name);
         headers.push((name.clone(), value.clone()));
@@ -51,12 +51,19 @@ pub fn encode(
 }
 
 fn translated(settled: &Settled, call: &Call<'_>) -> Result<Outbound> {
-    let mut outbound = settled.driver.dialect.request(call)?;
+    let mut outbound = settled.driver.dialect.request(call).map_err(|error| untranslated(settled, &error))?;
     let json: (HeaderName, HeaderValue) = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if !outbound.headers.iter().any(|(name, _)| *name == header::CONTENT_TYPE) {
         outbound.headers.push(json);
     }
     Ok(outbound)
+}
+
+/// Fills the message of a request that the dialect cannot express.
+fn untranslated(settled: &Settled, error: &Error) -> Error {
+    let (provider, operation) = (&settled.conf.model.provider, settled.operation().name());
+    let detail = error.message();
+    Error::new(error.kind(), format!("error transforming to {provider}://{operation}: {detail}"))
 }
 
 /// What the upstream is told of the client.

@@ -14,14 +14,14 @@ use crate::config::target::{Operation, TargetConf};
 use crate::error::{Error, Kind, Result};
 use crate::exchange::{AiSide, Exchange};
 use crate::meter::account::{Account, Holder};
-use crate::meter::metrics::Ending;
+use crate::meter::metrics::{ANSWERED, Ending};
 use crate::plugins::Step;
 use crate::provider::Call;
 use crate::respond::head::{self, Latency};
 use crate::target::ask::Ask;
 use crate::target::template::Source;
 use crate::target::{Settled, Target, Targets};
-use crate::upstream::attempt::{Answer, Connections, Request};
+use crate::upstream::attempt::{Answer, Connections};
 use crate::wire::doc::Doc;
 use downstream::Downstream;
 use http::{HeaderMap, header};
@@ -98,7 +98,7 @@ pub async fn serve(
             return Err(error);
         }
     }
-    attempt(connections, session, x, &targets).await
+    Box::pin(attempt(connections, session, x, &targets)).await
 }
 
 /// The request's body as a document. What cannot be read as JSON is an error, but on routes that
@@ -150,7 +150,8 @@ async fn attempt(
     x.upstream.uri = Some(path);
     let mut account = Account::open(holder(x, target, &settled.conf), doc.clone(), x.begun);
     let mut down = Downstream::new(session);
-    let sent = send(connections, &mut down, x, &settled, &request, ask.stream, targets).await;
+    let sent = connections.send(&settled.endpoint, &request, targets.timeouts);
+    let sent = Box::pin(answer(&mut down, x, sent, ask.stream)).await;
     let answer = match sent {
         Ok(answer) => answer,
         Err(error) => {
@@ -213,23 +214,19 @@ fn settle_answer(x: &mut Exchange, result: Result<Outcome>) -> Result<()> {
     Ok(())
 }
 
-/// Sends the request, watching the client. A stream that nobody waits for any more is given up; an
+/// Waits for the answer's head, watching the client. A stream that nobody waits for any more is given up; an
 /// answer in one piece is waited for, because the provider charges it either way.
-async fn send(
-    connections: &Arc<Connections>,
+async fn answer(
     down: &mut Downstream<'_>,
     x: &mut Exchange,
-    settled: &Settled,
-    request: &Request,
+    sent: impl Future<Output = Result<Answer>>,
     stream: bool,
-    targets: &Targets,
 ) -> Result<Answer> {
-    let work = connections.send(&settled.endpoint, request, targets.timeouts);
     let answer = if stream {
         let gone = || Err(Error::new(Kind::ClientGone, "the client hung up"));
-        down.unless_gone(work).await.unwrap_or_else(gone)
+        down.unless_gone(sent).await.unwrap_or_else(gone)
     } else {
-        down.to_the_end(work).await
+        down.to_the_end(sent).await
     };
     x.upstream.waited += down.waited;
     let address = answer.as_ref().ok().and_then(|answer| answer.address);
@@ -258,7 +255,7 @@ fn keep(x: &mut Exchange, mut account: Account) {
 
 fn outcome_label(status: u16) -> &'static str {
     match status {
-        200..=299 => "ok",
+        200..=299 => ANSWERED,
         429 => "http_429",
         400..=499 => "http_4xx",
         _ => "http_5xx",

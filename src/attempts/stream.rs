@@ -194,6 +194,7 @@ impl Relay {
 }
 
 /// Same dialect on both sides: events pass as they are, but for a usage chunk that only we asked for.
+#[allow(clippy::struct_excessive_bools)] // independent facts of one stream
 struct Verbatim {
     events: SseEvents,
     hide_usage: bool,
@@ -302,8 +303,10 @@ impl Translate {
         if self.out.is_failed() {
             return Ok(());
         }
-        self.splitter.finish();
-        self.decode()?;
+        if end == End::Clean {
+            self.splitter.finish();
+            self.decode()?;
+        }
         self.decoder.finish(end, &mut self.out).inspect_err(|error| self.out.error(error.message()))
     }
 

@@ -4,6 +4,7 @@ use super::entities::{Consumer, Document, Plugin};
 use super::items::Item;
 use super::problems::Problem;
 use super::records::{ACLS, CONSUMERS, GROUPS, KEYS, PLUGINS, ROUTES, SERVICES};
+use super::schema::Record;
 use super::vault::{self, Env};
 use crate::plugins;
 use serde::de::DeserializeOwned;
@@ -16,6 +17,7 @@ pub fn build(mut items: Vec<Item>, env: Env<'_>) -> Result<Document, Vec<Problem
     let ids: Vec<Uuid> = items.iter().map(|item| item.id).collect();
     let mut document = Document::default();
     let mut list = Vec::new();
+    let mut secrets = Secrets { env, schemas: HashMap::new() };
     for item in &mut items {
         item.value.insert("id".to_owned(), item.id.to_string().into());
     }
@@ -25,7 +27,7 @@ pub fn build(mut items: Vec<Item>, env: Env<'_>) -> Result<Document, Vec<Problem
             ROUTES => document.routes.extend(typed(item, &mut list)),
             CONSUMERS => document.consumers.extend(consumer(item, &ids, &mut list)),
             GROUPS => document.consumer_groups.extend(typed(item, &mut list)),
-            PLUGINS => document.plugins.extend(plugin(item, &ids, env)),
+            PLUGINS => document.plugins.extend(plugin(item, &ids, &mut secrets)),
             _ => {}
         }
     }
@@ -40,11 +42,18 @@ fn typed<T: DeserializeOwned>(item: &Item, list: &mut Vec<Problem>) -> Option<T>
         .ok()
 }
 
-fn plugin(item: &Item, ids: &[Uuid], env: Env<'_>) -> Option<Plugin> {
+/// Where secrets come from and where they go.
+struct Secrets<'a> {
+    env: Env<'a>,
+    schemas: HashMap<&'static str, Record>,
+}
+
+fn plugin(item: &Item, ids: &[Uuid], secrets: &mut Secrets<'_>) -> Option<Plugin> {
     let kind = plugins::find(item.text("name")?)?;
     let scope = |field| item.refers_to(field).and_then(|at| ids.get(at).copied());
     let mut config = item.value.get("config")?.clone();
-    vault::resolve(&(kind.schema)(), &mut config, &format!("{}.config", item.path), env);
+    let schema = secrets.schemas.entry(kind.name).or_insert_with(kind.schema);
+    vault::resolve(schema, &mut config, &format!("{}.config", item.path), secrets.env);
     Some(Plugin {
         id: item.id,
         kind,

@@ -10,9 +10,10 @@ use super::lines::Lines;
 use super::problems::Problem;
 use super::records::{self, PLUGINS, ROUTES};
 use super::references;
+use super::schema::Record;
 use super::unique;
 use super::validate::validate;
-use crate::plugins;
+use crate::plugins::{self, PluginKind};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,17 +23,18 @@ use std::sync::Arc;
 pub fn check(sources: &[Source]) -> Result<Vec<Item>, Vec<Problem>> {
     let mut list = Vec::new();
     let mut items = Vec::new();
-    for source in sources {
+    for (at, source) in sources.iter().enumerate() {
         match document::read(source) {
-            Ok(root) => items::take(&source.name, root, &mut items, &mut list),
-            Err(problem) => list.push(*problem),
+            Ok(root) => items::take((at, &source.name), root, &mut items, &mut list),
+            Err(problems) => list.extend(problems),
         }
     }
     ids::assign(&mut items);
     references::settle(&mut items, &mut list);
     unique::check(&items, &mut list);
+    let mut known = Descriptions::default();
     for item in &mut items {
-        check_item(item, &mut list);
+        known.check(item, &mut list);
     }
     check_protocols(&items, &mut list);
     if list.is_empty() {
@@ -41,28 +43,37 @@ pub fn check(sources: &[Source]) -> Result<Vec<Item>, Vec<Problem>> {
     Err(located(list, sources))
 }
 
-fn check_item(item: &mut Item, list: &mut Vec<Problem>) {
-    let mut value = Value::Object(std::mem::take(&mut item.value));
-    if item.collection.name == PLUGINS {
-        check_plugin(item, &mut value, list);
-    } else {
-        validate(&(item.collection.record)(), &mut value, &mut item.problems(list));
-    }
-    if let Value::Object(map) = value {
-        item.value = map;
+/// Descriptions are made once a check, however many items need them.
+#[derive(Default)]
+struct Descriptions {
+    collections: HashMap<&'static str, Record>,
+    plugins: HashMap<&'static str, Record>,
+}
+
+impl Descriptions {
+    fn check(&mut self, item: &mut Item, list: &mut Vec<Problem>) {
+        let mut value = Value::Object(std::mem::take(&mut item.value));
+        let own = item.collection;
+        let kind = if own.name == PLUGINS { plugin_kind(item, &mut value, list) } else { None };
+        let description = match kind {
+            Some(kind) => self.plugins.entry(kind.name).or_insert_with(|| records::plugin(kind)),
+            None => self.collections.entry(own.name).or_insert_with(own.record),
+        };
+        validate(description, &mut value, &mut item.problems(list));
+        if let Value::Object(map) = value {
+            item.value = map;
+        }
     }
 }
 
-fn check_plugin(item: &Item, value: &mut Value, list: &mut Vec<Problem>) {
+/// Which plugin an item is, ready for its description.
+fn plugin_kind(item: &Item, value: &mut Value, list: &mut Vec<Problem>) -> Option<&'static PluginKind> {
     let out = &mut item.problems(list);
-    let name = value.get("name").and_then(Value::as_str);
-    let Some(kind) = name.and_then(plugins::find) else {
-        if let Some(name) = name {
-            let message =
-                format!("plugin '{name}' not enabled; add it to the 'plugins' configuration property");
-            out.at("name").push(message);
-        }
-        return validate(&(item.collection.record)(), value, out);
+    let name = value.get("name").and_then(Value::as_str)?;
+    let Some(kind) = plugins::find(name) else {
+        let message = format!("plugin '{name}' not enabled; add it to the 'plugins' configuration property");
+        out.at("name").push(message);
+        return None;
     };
     if !kind.consumer_scope {
         for field in ["consumer", "consumer_group"] {
@@ -77,7 +88,7 @@ fn check_plugin(item: &Item, value: &mut Value, list: &mut Vec<Problem>) {
             *config = Value::Object(Map::new());
         }
     }
-    validate(&records::plugin(kind), value, out);
+    Some(kind)
 }
 
 /// A plugin must be able to see some request of its route or service.

@@ -14,7 +14,7 @@ pub struct Source {
 }
 
 /// Reads a file's text into a tree; what cannot be read is one problem.
-pub fn read(source: &Source) -> Result<Map<String, Value>, Box<Problem>> {
+pub fn read(source: &Source) -> Result<Map<String, Value>, Vec<Problem>> {
     let json = source.text.trim_start().starts_with('{');
     if json && let Ok(value) = serde_json::from_str(&source.text) {
         return object(value, source);
@@ -25,19 +25,21 @@ pub fn read(source: &Source) -> Result<Map<String, Value>, Box<Problem>> {
     }
 }
 
-fn object(value: Value, source: &Source) -> Result<Map<String, Value>, Box<Problem>> {
+fn object(value: Value, source: &Source) -> Result<Map<String, Value>, Vec<Problem>> {
     match value {
         Value::Object(map) => Ok(map),
         _ => Err(unreadable(source, "expected an object", None)),
     }
 }
 
-fn unreadable(source: &Source, why: &str, line: Option<usize>) -> Box<Problem> {
+fn unreadable(source: &Source, why: &str, line: Option<usize>) -> Vec<Problem> {
     let mut list = Vec::new();
     Problems::of_file(Arc::clone(&source.name), &mut list)
         .push(format!("failed parsing declarative configuration: {why}"));
-    let problem = list.pop().unwrap_or_default();
-    Box::new(Problem { line, ..problem })
+    for problem in &mut list {
+        problem.line = line;
+    }
+    list
 }
 
 fn yaml(text: &str) -> Result<Value, (String, Option<usize>)> {
@@ -88,6 +90,12 @@ mod tests {
         Source { name: "x.yaml".into(), text: text.to_owned() }
     }
 
+    fn only(text: &str) -> Problem {
+        let mut problems = read(&source(text)).unwrap_err();
+        assert_eq!(problems.len(), 1);
+        problems.remove(0)
+    }
+
     fn tree_of(text: &str) -> Value {
         Value::Object(read(&source(text)).unwrap())
     }
@@ -103,11 +111,11 @@ mod tests {
 
     #[test]
     fn says_where_it_stops_understanding() {
-        let problem = read(&source("a: 1\nservices: [\n")).unwrap_err();
+        let problem = only("a: 1\nservices: [\n");
         assert!(problem.message.starts_with("failed parsing declarative configuration: "), "{problem}");
         assert!(problem.line.is_some());
-        assert!(read(&source("just words")).unwrap_err().message.ends_with(": expected an object"));
-        assert!(read(&source("")).unwrap_err().message.ends_with(": expected an object"));
-        assert!(read(&source("a: 1\na: 2\n")).unwrap_err().message.contains("duplicate"));
+        assert!(only("just words").message.ends_with(": expected an object"));
+        assert!(only("").message.ends_with(": expected an object"));
+        assert!(only("a: 1\na: 2\n").message.contains("duplicate"));
     }
 }

@@ -1,7 +1,7 @@
 //! Ids for entities that come without one: the same at every load, and the same as Kong's.
 //!
-//! KONG(db/schema/others/declarative_config.lua): a UUIDv5 of the unique key in the namespace of the
-//! collection, which is itself a UUIDv5 of the collection's name.
+//! `KONG(db/schema/others/declarative_config.lua)`: a UUID of version 5, of the unique key in the
+//! namespace of the collection, which is itself one of the collection's name.
 
 use super::items::Item;
 use super::records::PLUGINS;
@@ -37,8 +37,8 @@ fn key(item: &Item, parent: Option<(&str, Uuid)>) -> String {
     }
     match item.collection.key.and_then(|name| item.text(name)) {
         Some(key) => key.to_owned(),
-        // Kong draws lots here. The place in the file at least survives a reload of the same file.
-        None => format!("{}:{}", item.file, item.path),
+        // Kong draws lots here. The place in the files at least survives a reload of the same files.
+        None => format!("{}:{}", item.source, item.path),
     }
 }
 
@@ -72,9 +72,10 @@ mod tests {
     use crate::config::records::find;
     use serde_json::json;
 
-    fn item(collection: &str, value: Value, parent: Option<(usize, &'static str)>) -> Item {
+    fn item(collection: &str, value: &Value, parent: Option<(usize, &'static str)>) -> Item {
         Item {
             collection: find(collection).unwrap(),
+            source: 0,
             file: "f".into(),
             path: format!("{collection}[0]"),
             value: value.as_object().unwrap().clone(),
@@ -92,11 +93,11 @@ mod tests {
     #[test]
     fn follows_the_unique_key_of_each_collection() {
         let mut items = [
-            item("services", json!({"name": "ai"}), None),
-            item("routes", json!({"name": "r"}), Some((0, "service"))),
-            item("plugins", json!({"name": "p"}), Some((1, "route"))),
-            item("plugins", json!({"name": "p", "service": "ai", "consumer": "alice"}), None),
-            item("routes", json!({"id": "0dc6f45b-8f8d-40d2-a504-473544ee190b", "name": "x"}), None),
+            item("services", &json!({"name": "ai"}), None),
+            item("routes", &json!({"name": "r"}), Some((0, "service"))),
+            item("plugins", &json!({"name": "p"}), Some((1, "route"))),
+            item("plugins", &json!({"name": "p", "service": "ai", "consumer": "alice"}), None),
+            item("routes", &json!({"id": "0dc6f45b-8f8d-40d2-a504-473544ee190b", "name": "x"}), None),
         ];
         assign(&mut items);
         let route = v5("routes", "r");
@@ -109,7 +110,7 @@ mod tests {
 
     #[test]
     fn invents_nothing_at_random() {
-        let mut nameless = [item("routes", json!({"paths": ["/a"]}), None)];
+        let mut nameless = [item("routes", &json!({"paths": ["/a"]}), None)];
         assign(&mut nameless);
         let first = nameless[0].id;
         assign(&mut nameless);

@@ -31,6 +31,8 @@ const FOREIGN_KINDS: &[&str] = &[
 /// One entity as written.
 pub struct Item {
     pub collection: &'static Collection,
+    /// Which of the files, and its name.
+    pub source: usize,
     pub file: Arc<str>,
     /// `services[0].routes[1]`.
     pub path: String,
@@ -71,9 +73,14 @@ impl Item {
 }
 
 /// Takes the entities out of one file's tree and checks what is left.
-pub fn take(file: &Arc<str>, mut root: Map<String, Value>, items: &mut Vec<Item>, list: &mut Vec<Problem>) {
+pub fn take(
+    (source, file): (usize, &Arc<str>),
+    mut root: Map<String, Value>,
+    items: &mut Vec<Item>,
+    list: &mut Vec<Problem>,
+) {
     let old = matches!(root.get("_format_version").and_then(Value::as_str), Some("1.1" | "2.1"));
-    let mut taker = Taker { file, old, items, list };
+    let mut taker = Taker { source, file, old, items, list };
     for collection in COLLECTIONS {
         taker.list_of(collection, &mut root, "", None);
     }
@@ -89,6 +96,7 @@ pub fn take(file: &Arc<str>, mut root: Map<String, Value>, items: &mut Vec<Item>
 }
 
 struct Taker<'a> {
+    source: usize,
     file: &'a Arc<str>,
     /// Whether the file is of a format in which regular expressions had no mark.
     old: bool,
@@ -112,7 +120,7 @@ impl Taker<'_> {
             Value::Object(map) if map.is_empty() => {}
             Value::Array(values) => {
                 for (index, value) in values.into_iter().enumerate() {
-                    self.item(collection, value, format!("{base}[{index}]"), parent);
+                    self.item(collection, value, &format!("{base}[{index}]"), parent);
                 }
             }
             _ => self.problem(&base, "expected an array"),
@@ -123,18 +131,18 @@ impl Taker<'_> {
         &mut self,
         collection: &'static Collection,
         value: Value,
-        path: String,
+        path: &str,
         parent: Option<(usize, &'static str)>,
     ) {
         let Value::Object(mut value) = value else {
             let message = if value.is_null() { "required field missing" } else { "expected a record" };
-            return self.problem(&path, message);
+            return self.problem(path, message);
         };
         if self.old && collection.name == ROUTES {
             migrate_paths(&mut value);
         }
         let index = self.items.len();
-        let members = self.members(collection, &mut value, &path);
+        let members = self.members(collection, &mut value, path);
         let mut children = Map::new();
         for (child, _) in nested(collection) {
             if let Some(list) = value.shift_remove(child.name) {
@@ -143,8 +151,9 @@ impl Taker<'_> {
         }
         self.items.push(Item {
             collection,
+            source: self.source,
             file: Arc::clone(self.file),
-            path: path.clone(),
+            path: path.to_owned(),
             value,
             parent,
             id: Uuid::nil(),
@@ -152,7 +161,7 @@ impl Taker<'_> {
             members,
         });
         for (child, field) in nested(collection) {
-            self.list_of(child, &mut children, &path, Some((index, field)));
+            self.list_of(child, &mut children, path, Some((index, field)));
         }
     }
 

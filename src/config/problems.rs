@@ -8,7 +8,9 @@ use std::sync::Arc;
 pub struct Problem {
     /// `services[0].routes[1].plugins[0].config.model.provider`; empty for the whole document.
     pub path: String,
+    /// In Kong's words where Kong has any.
     pub message: String,
+    /// The line of `path`, or of the nearest thing around it that is in the file.
     pub line: Option<usize>,
     /// The file, where there are several.
     pub file: Option<Arc<str>>,

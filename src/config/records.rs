@@ -18,6 +18,7 @@ pub struct Collection {
     pub unique: &'static [&'static str],
     /// Fields that refer to other entities, and to which; these may also hold the entity in their list.
     pub foreign: &'static [(&'static str, &'static str)],
+    /// What its entities may hold.
     pub record: fn() -> Record,
 }
 
@@ -166,6 +167,7 @@ fn no_certificates(service: &Value, out: &mut Problems<'_>) {
 }
 
 /// KONG(db/schema/entities/services.lua): `url` goes before the fields it stands for.
+#[expect(clippy::needless_pass_by_value, reason = "the signature of `Expand`")]
 fn expand_url(_: &str, value: Value, service: &mut Map<String, Value>) -> Result<(), String> {
     let url = value.as_str().unwrap_or_default();
     formats::url(url)?;

@@ -2,9 +2,10 @@
 
 use super::items::Item;
 use super::problems::Problem;
-use super::records::{CONSUMERS, Collection, GROUPS, find};
+use super::records::{self, CONSUMERS, GROUPS};
 use serde_json::Value;
 use std::collections::HashMap;
+use uuid::Uuid;
 
 /// Finds items by collection and key or id.
 struct Index {
@@ -45,44 +46,54 @@ impl Index {
 
     fn resolve(&self, item: &Item, field: &str, to: &'static str, list: &mut Vec<Problem>) -> Option<usize> {
         let value = item.value.get(field).filter(|value| !value.is_null())?;
-        let found = self.find(value, to)?;
-        if found.is_none() {
-            item.problems(list).at(field).push(missing(field, value, to));
+        match self.find(value, to) {
+            Ok(found) => Some(found),
+            Err(Why::Missing) => {
+                item.problems(list).at(field).push(missing(field, value, to));
+                None
+            }
+            // The schema will say so.
+            Err(Why::NoReference) => None,
         }
-        found
     }
 
-    /// `None` if the value is no reference at all, which the schema will say.
-    fn find(&self, value: &Value, to: &'static str) -> Option<Option<usize>> {
+    fn find(&self, value: &Value, to: &'static str) -> Result<usize, Why> {
         let key = match value {
             Value::String(text) => Some(text.as_str()),
             Value::Object(map) => {
-                let name = find(to).and_then(|collection: &Collection| collection.key).unwrap_or("name");
+                let name = records::find(to).and_then(|collection| collection.key).unwrap_or("name");
                 ["id", name].iter().find_map(|field| map.get(*field)).and_then(Value::as_str)
             }
-            _ => return None,
+            _ => return Err(Why::NoReference),
         };
-        let lower = |key: &str| key.to_ascii_lowercase();
-        Some(key.and_then(|key| {
-            let at = |key: String| self.keys.get(&(to, key)).copied();
-            at(key.to_owned()).or_else(|| at(lower(key)).filter(|_| uuid::Uuid::try_parse(key).is_ok()))
-        }))
+        let key = key.ok_or(Why::Missing)?;
+        let at = |key: String| self.keys.get(&(to, key)).copied();
+        // An id means the same in capitals.
+        let id = || Uuid::try_parse(key).ok().and_then(|id| at(id.to_string()));
+        at(key.to_owned()).or_else(id).ok_or(Why::Missing)
     }
 
     fn settle_members(&self, item: &mut Item, list: &mut Vec<Problem>) {
-        let (field, to) =
-            if item.collection.name == CONSUMERS { ("group", GROUPS) } else { ("consumer", CONSUMERS) };
+        let of_consumer = item.collection.name == CONSUMERS;
+        let (field, to) = if of_consumer { ("group", GROUPS) } else { ("consumer", CONSUMERS) };
         let mut members = std::mem::take(&mut item.members);
         for member in &mut members {
             let mut out = item.problems(list).into_path(&member.path);
             match self.find(&member.value, to) {
-                Some(Some(found)) => member.item = Some(found),
-                Some(None) => out.push(missing(field, &member.value, to)),
-                None => out.push("expected a string"),
+                Ok(found) => member.item = Some(found),
+                Err(Why::Missing) => out.push(missing(field, &member.value, to)),
+                Err(Why::NoReference) => out.push("expected a string"),
             }
         }
         item.members = members;
     }
+}
+
+/// Why a reference leads nowhere.
+enum Why {
+    Missing,
+    /// The value is neither a text nor `{id: …}` or the like.
+    NoReference,
 }
 
 fn missing(field: &str, value: &Value, to: &str) -> String {

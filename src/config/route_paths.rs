@@ -95,30 +95,30 @@ fn next_segment(path: &[u8]) -> Option<(&[u8], &[u8])> {
 /// Decodes what need not be encoded, and writes the rest in upper case.
 fn decode(path: &str) -> Vec<u8> {
     const RESERVED: &[u8] = b"!*'();:@&=+$,/?%#[]";
+    replace_triplets(path, |byte, out| {
+        if RESERVED.contains(&byte) {
+            return false;
+        }
+        out.push(byte);
+        true
+    })
+}
+
+/// Gives the byte of each `%xx` to `put`; where that declines, the triplet stays, in upper case.
+fn replace_triplets(path: &str, put: impl Fn(u8, &mut Vec<u8>) -> bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(path.len());
-    let mut bytes = path.as_bytes();
-    while let Some((first, rest)) = bytes.split_first() {
-        let triplet = rest.split_at_checked(2).filter(|_| *first == b'%');
-        let byte = triplet
-            .and_then(|(hex, _)| std::str::from_utf8(hex).ok())
-            .filter(|hex| hex.bytes().all(|digit| digit.is_ascii_hexdigit()))
-            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        match (byte, triplet) {
-            (Some(byte), Some((hex, after))) => {
-                if RESERVED.contains(&byte) {
-                    out.push(b'%');
-                    out.extend(hex.to_ascii_uppercase());
-                } else {
-                    out.push(byte);
-                }
-                bytes = after;
-            }
-            _ => {
-                out.push(*first);
-                bytes = rest;
-            }
+    let mut rest = path;
+    while let Some((head, tail)) = rest.split_once('%') {
+        out.extend(head.as_bytes());
+        let hex = tail.get(..2).filter(|hex| hex.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        rest = hex.and_then(|_| tail.get(2..)).unwrap_or(tail);
+        let byte = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        if !byte.is_some_and(|byte| put(byte, &mut out)) {
+            out.push(b'%');
+            out.extend(hex.unwrap_or_default().to_ascii_uppercase().bytes());
         }
     }
+    out.extend(rest.as_bytes());
     out
 }
 
@@ -136,32 +136,17 @@ pub fn migrate(path: &str) -> String {
 fn decode_regex(path: &str) -> String {
     const RESERVED: &[u8] = b"!#$%&'()*+,/:;=?@[]";
     const META: &[u8] = b".^-{}\\|";
-    let mut out = Vec::with_capacity(path.len());
-    let mut rest = path;
-    while let Some((head, tail)) = rest.split_once('%') {
-        out.extend(head.as_bytes());
-        let byte = tail.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        match (byte, tail.get(..2)) {
-            (Some(byte), Some(hex)) if RESERVED.contains(&byte) => {
-                out.push(b'%');
-                out.extend(hex.to_ascii_uppercase().as_bytes());
-            }
-            (Some(byte), Some(_)) => {
-                if META.contains(&byte) {
-                    out.push(b'\\');
-                }
-                out.push(byte);
-            }
-            _ => {
-                out.push(b'%');
-                rest = tail;
-                continue;
-            }
+    let decoded = replace_triplets(path, |byte, out| {
+        if RESERVED.contains(&byte) {
+            return false;
         }
-        rest = tail.get(2..).unwrap_or_default();
-    }
-    out.extend(rest.as_bytes());
-    String::from_utf8_lossy(&out).into_owned()
+        if META.contains(&byte) {
+            out.push(b'\\');
+        }
+        out.push(byte);
+        true
+    });
+    String::from_utf8_lossy(&decoded).into_owned()
 }
 
 #[cfg(test)]
@@ -181,6 +166,7 @@ mod tests {
             ("/a%2fb", "/a%2Fb"),
             ("/a%7eb%20", "/a~b "),
             ("/a%", "/a%"),
+            ("/a%+1%zz", "/a%+1%zz"),
             ("/a//b", "/a/b"),
             ("/a/", "/a/"),
             ("/a.b/c..d", "/a.b/c..d"),

@@ -14,64 +14,56 @@ pub type TextCheck = fn(&str) -> Result<(), String>;
 /// A record's fields and the rules that span them.
 #[derive(Default)]
 pub struct Record {
+    /// In the order in which they are checked and documented.
     pub fields: Vec<Field>,
+    /// Checked after the fields.
     pub rules: Vec<Rule>,
 }
 
 /// One field of a record.
 pub struct Field {
+    /// Its key.
     pub name: &'static str,
+    /// What it holds.
     pub kind: Kind,
+    /// It must be present; a record that can be made of defaults alone then is.
     pub required: bool,
+    /// What it holds if absent.
     pub default: Option<Value>,
     /// May hold a `{vault://…}` reference.
     pub referenceable: bool,
+    /// Its line in the configuration reference.
     pub doc: &'static str,
 }
 
 /// What a field holds.
 pub enum Kind {
-    Text {
-        min: usize,
-        max: usize,
-        one_of: Vec<&'static str>,
-        check: Option<TextCheck>,
-    },
-    /// Within `min` and `max`, both included, and above `above`; or one of a few.
-    Integer {
-        min: i64,
-        max: i64,
-        above: Option<i64>,
-        one_of: Vec<i64>,
-    },
-    Number {
-        min: f64,
-        max: f64,
-        above: Option<f64>,
-    },
+    /// One of a few words; or a text of so many characters that passes a check.
+    #[expect(missing_docs, reason = "named for what they bound")]
+    Text { min: usize, max: usize, one_of: Vec<&'static str>, check: Option<TextCheck> },
+    /// One of a few; or within `min` and `max`, both included, and greater than `above`.
+    #[expect(missing_docs, reason = "named for what they bound")]
+    Integer { min: i64, max: i64, above: Option<i64>, one_of: Vec<i64> },
+    /// Within `min` and `max`, both included, and greater than `above`.
+    #[expect(missing_docs, reason = "named for what they bound")]
+    Number { min: f64, max: f64, above: Option<f64> },
+    /// True or false.
     Boolean,
+    /// A nested record.
     Record(Arc<Record>),
     /// An array; a set when `unique`.
-    List {
-        of: Box<Kind>,
-        unique: bool,
-        min: usize,
-        max: usize,
-    },
+    #[expect(missing_docs, reason = "named for what they bound")]
+    List { of: Box<Kind>, unique: bool, min: usize, max: usize },
     /// A reference to an entity of that collection.
     Foreign(&'static str),
-    /// Names to values.
-    Map {
-        of: Box<Kind>,
-        key: Option<TextCheck>,
-    },
+    /// Names, which may have to pass a check, to values.
+    #[expect(missing_docs, reason = "named for what they bound")]
+    Map { of: Box<Kind>, key: Option<TextCheck> },
     /// Anything.
     Any,
     /// Another way to write other fields of the record: it is checked, spelled out and dropped.
-    Shorthand {
-        of: Box<Kind>,
-        expand: Expand,
-    },
+    #[expect(missing_docs, reason = "named for what they do")]
+    Shorthand { of: Box<Kind>, expand: Expand },
 }
 
 /// Spells a shorthand of that name and value out into the record.
@@ -80,8 +72,11 @@ pub type Expand = fn(&str, Value, &mut Map<String, Value>) -> Result<(), String>
 /// A rule over several fields of one record, reported as Kong reports its `@entity` errors.
 /// Names are dotted paths below the record.
 pub enum Rule {
+    /// All of them are set, or none.
     AllOrNone(&'static [&'static str]),
+    /// One of them at least is set and not empty.
     AtLeastOneNonEmpty(&'static [&'static str]),
+    /// One of them and no other is set and not empty.
     ExactlyOneNonEmpty(&'static [&'static str]),
     /// If one field matches, another has to.
     Conditional(Conditional),
@@ -91,9 +86,13 @@ pub enum Rule {
 
 /// If `when` matches `is`, then `then` has to match `must`.
 pub struct Conditional {
+    /// The field that decides.
     pub when: &'static str,
+    /// What it has to be for the rule to apply; a field that is not set never does.
     pub is: Match,
+    /// The field that is bound.
     pub then: &'static str,
+    /// What it has to be.
     pub must: Match,
     /// Instead of `failed conditional validation given value of field '…'`.
     pub message: Option<&'static str>,
@@ -174,11 +173,13 @@ impl Kind {
     }
 
     /// An array of these.
+    #[must_use]
     pub fn list(self) -> Self {
         Self::List { of: Box::new(self), unique: false, min: 0, max: usize::MAX }
     }
 
     /// A set of these.
+    #[must_use]
     pub fn set(self) -> Self {
         Self::List { of: Box::new(self), unique: true, min: 0, max: usize::MAX }
     }

@@ -21,9 +21,12 @@ pub fn check(items: &[Item], list: &mut Vec<Problem>) {
     }
 }
 
+type References<'a> = &'a [(&'static str, usize)];
+
 struct Seen<'a> {
     values: HashMap<(&'static str, &'static str, String), usize>,
-    scopes: HashMap<(&'a str, Vec<(&'static str, usize)>), usize>,
+    /// By a plugin's name and what it refers to.
+    scopes: HashMap<(&'a str, References<'a>), usize>,
 }
 
 impl<'a> Seen<'a> {
@@ -44,7 +47,7 @@ impl<'a> Seen<'a> {
 
     fn scope(&mut self, index: usize, item: &'a Item, items: &[Item], list: &mut Vec<Problem>) {
         let Some(name) = item.text("name").filter(|_| item.collection.name == PLUGINS) else { return };
-        let first = *self.scopes.entry((name, item.refers.clone())).or_insert(index);
+        let first = *self.scopes.entry((name, item.refers.as_slice())).or_insert(index);
         if let Some(other) = items.get(first).filter(|_| first != index) {
             let what = violation(item, "primary key", &item.id.to_string());
             item.problems(list).push(format!("{what} (the same plugin in the same scope as {})", other.path));

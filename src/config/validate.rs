@@ -19,7 +19,7 @@ pub fn validate(record: &Record, value: &mut Value, out: &mut Problems<'_>) {
         out.push("expected a record");
         return;
     };
-    expand_shorthands(record, map, out);
+    let spelled = expand_shorthands(record, map, out);
     for name in map.keys() {
         if record.field(name).is_none() {
             out.at(name).push("unknown field");
@@ -27,13 +27,15 @@ pub fn validate(record: &Record, value: &mut Value, out: &mut Problems<'_>) {
     }
     for field in &record.fields {
         if !matches!(field.kind, Kind::Shorthand { .. }) {
-            check_field(field, map, out);
+            check_field(field, spelled, map, out);
         }
     }
     rules::run(record, value, out);
 }
 
-fn expand_shorthands(record: &Record, map: &mut Map<String, Value>, out: &mut Problems<'_>) {
+/// Whether all of them could be spelled out.
+fn expand_shorthands(record: &Record, map: &mut Map<String, Value>, out: &mut Problems<'_>) -> bool {
+    let before = out.count();
     for field in &record.fields {
         let Kind::Shorthand { of, expand } = &field.kind else { continue };
         // `shift_remove` keeps the order of the others.
@@ -47,9 +49,11 @@ fn expand_shorthands(record: &Record, map: &mut Map<String, Value>, out: &mut Pr
             out.push(message);
         }
     }
+    out.count() == before
 }
 
-fn check_field(field: &Field, map: &mut Map<String, Value>, out: &mut Problems<'_>) {
+/// What a shorthand would have set is not missing if the shorthand is wrong (not `spelled`).
+fn check_field(field: &Field, spelled: bool, map: &mut Map<String, Value>, out: &mut Problems<'_>) {
     if map.get(field.name).is_some_and(Value::is_null) {
         map.shift_remove(field.name);
     }
@@ -58,7 +62,7 @@ fn check_field(field: &Field, map: &mut Map<String, Value>, out: &mut Problems<'
     }
     if let Some(default) = &field.default {
         map.insert(field.name.to_owned(), default.clone());
-    } else if field.required {
+    } else if field.required && (spelled || matches!(field.kind, Kind::Record(_))) {
         let out = &mut out.at(field.name);
         match &field.kind {
             Kind::Record(record) => match filled(record, out) {

@@ -20,10 +20,13 @@ pub fn process_env(name: &str) -> Option<String> {
 pub struct Reference {
     /// The vault: this gateway has `env`.
     pub vault: String,
+    /// What the vault knows it by.
     pub resource: String,
     /// A key of the JSON object that the secret is.
     pub key: Option<String>,
+    /// Goes before the resource.
     pub prefix: Option<String>,
+    /// 2 is the one before the current.
     pub version: Option<u64>,
 }
 

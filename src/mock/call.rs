@@ -140,10 +140,13 @@ mod tests {
     use serde_json::json;
 
     fn demanded(choice: &Value) -> Result<Option<ToolCall>, Refusal> {
+        let properties = json!({
+            "city": {"type": "string"}, "unit": {"enum": ["C", "F"]}, "days": {"type": "integer", "minimum": 3}
+        });
+        let parameters = json!({"type": "object", "required": ["city", "days"], "properties": properties});
         let tools = json!([
             {"type": "function", "function": {"name": "now"}},
-            {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "required": ["city", "days"],
-                "properties": {"city": {"type": "string"}, "unit": {"enum": ["C", "F"]}, "days": {"type": "integer", "minimum": 3}}}}}
+            {"type": "function", "function": {"name": "weather", "parameters": parameters}}
         ]);
         let raw = |value: &Value| serde_json::value::to_raw_value(value).unwrap();
         ToolCall::demanded(Some(&raw(&tools)), Some(&raw(choice)), "Kyoto")
@@ -168,7 +171,8 @@ mod tests {
         assert_eq!(call.arguments, json!({"city": "Kyoto", "days": 3}));
         assert_eq!(call.json(), r#"{"city":"Kyoto","days":3}"#);
         let schema = json!({"properties": {
-            "at": {"type": ["string", "null"], "format": "date"}, "list": {"type": "array", "items": {"type": "boolean"}},
+            "at": {"type": ["string", "null"], "format": "date"},
+            "list": {"type": "array", "items": {"type": "boolean"}},
             "one": {"anyOf": [{"type": "number"}]}, "fixed": {"const": 7}
         }});
         assert_eq!(

@@ -212,6 +212,7 @@ fn pgvector_record() -> Record {
 
 /// The part of `balancer` that every algorithm shares, in milliseconds.
 #[derive(serde::Deserialize)]
+#[allow(clippy::struct_field_names)] // Kong's names
 struct Balancer {
     connect_timeout: u64,
     read_timeout: u64,

@@ -71,17 +71,17 @@ fn expand_redis(name: &str, value: Value, config: &mut Map<String, Value>) -> Re
         *redis = json!({});
     }
     let Some(redis) = redis.as_object_mut() else { return Ok(()) };
-    match redis.get(field).filter(|new| !new.is_null() && **new != value) {
-        Some(new) => Err(format!(
+    if let Some(new) = redis.get(field).filter(|new| !new.is_null() && **new != value) {
+        // One of them is a password.
+        let shown = |value: &Value| if field == "password" { "***".to_owned() } else { plain(value) };
+        return Err(format!(
             "both deprecated and new field are used but their values mismatch: {name} = {} vs redis.{field} = {}",
-            plain(&value),
-            plain(new)
-        )),
-        None => {
-            redis.insert(field.to_owned(), value);
-            Ok(())
-        }
+            shown(&value),
+            shown(new)
+        ));
     }
+    redis.insert(field.to_owned(), value);
+    Ok(())
 }
 
 fn plain(value: &Value) -> String {

@@ -68,6 +68,7 @@ pub struct Driver {
 
 /// What one attempt is about.
 pub struct Call<'a> {
+    /// The target.
     pub conf: &'a TargetConf,
     /// The client's request, edited by the plugins before.
     pub doc: &'a Doc,
@@ -103,7 +104,9 @@ impl Call<'_> {
 pub struct Outbound {
     /// Replaces the driver's path where it depends on the call.
     pub path: Option<String>,
+    /// What the dialect needs beside the body.
     pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
+    /// The encoded request.
     pub body: Bytes,
 }
 
@@ -119,6 +122,7 @@ impl Outbound {
 pub struct Decoded {
     /// The very bytes of the upstream where they already are what the client expects.
     pub body: Bytes,
+    /// What the provider says it counted.
     pub usage: Usage,
     /// The model that the upstream says it ran.
     pub model: Option<String>,

@@ -10,6 +10,7 @@ use crate::config::target::{Operation, TargetConf};
 
 /// A provider that can be configured and not yet called.
 pub struct Planned {
+    /// The value of `model.provider`.
     pub name: &'static str,
     /// Its own fields of `model.options`.
     pub options: fn() -> Vec<Field>,

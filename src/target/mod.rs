@@ -56,7 +56,7 @@ pub struct Target {
 
 enum Plan {
     /// Nothing depends on the request.
-    Settled(Settled),
+    Settled(Box<Settled>),
     /// Some option holds an expression: settled anew for each request, from this value.
     Dynamic(Value),
     /// The configuration is sound, but this release does not speak the provider's language.
@@ -81,7 +81,7 @@ impl Target {
         let name = conf.model.provider.as_str();
         let (provider, plan) = match crate::provider::find(name) {
             Some(provider) if dynamic => (provider.name(), Plan::Dynamic(raw.clone())),
-            Some(provider) => (provider.name(), Plan::Settled(Settled::load(provider, conf.clone(), timeouts)?)),
+            Some(provider) => (provider.name(), Plan::Settled(Box::new(Settled::load(provider, conf.clone(), timeouts)?))),
             None => (planned(name)?, Plan::Planned),
         };
         let label = conf.model.name.as_deref().filter(|name| !name.contains("$("));
@@ -162,7 +162,7 @@ impl Settled {
             (None, Some(base)) => {
                 let mut address = Address::parse(base).map_err(Error::bad_request)?;
                 let path = options.upstream_path.as_deref().unwrap_or(&driver.path);
-                address.path = path.to_owned();
+                path.clone_into(&mut address.path);
                 address
             }
             (None, None) => return Err(Error::bad_request("model.options.upstream_url is missing")),

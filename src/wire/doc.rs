@@ -87,6 +87,11 @@ impl Doc {
         Self { raw, ..Self::empty() }
     }
 
+    /// Whether it was made by [`Doc::opaque`] of something that is no object.
+    pub fn is_opaque(&self) -> bool {
+        self.fields.is_empty() && !self.edited && self.raw.trim_ascii_start().first() != Some(&b'{')
+    }
+
     /// Whether the key is there, even if its value is null.
     pub fn has(&self, key: &str) -> bool {
         self.find(key).is_some()

@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize, Serializer};
 /// by its own decoder, so that the classes are disjoint for the meter without further knowledge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
+    /// Tokens of the request.
     pub prompt: Option<u64>,
+    /// Tokens of the answer.
     pub completion: Option<u64>,
     /// Part of `prompt` that was read from the provider's cache.
     pub cached: Option<u64>,
@@ -76,9 +78,8 @@ struct CompletionDetails {
 }
 
 /// The object as OpenAI and those who follow it write it.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default)]
-#[derive(Default)]
 struct Stated {
     prompt_tokens: Count,
     completion_tokens: Count,

@@ -88,27 +88,49 @@ pub enum Class {
     Mark,
 }
 
+/// The classes of ASCII.
+#[allow(clippy::indexing_slicing)] // at compile time, and within bounds
+static ASCII: [Class; 128] = {
+    let mut classes = [Class::Mark; 128];
+    let mut byte = 0;
+    while byte < 128 {
+        classes[byte as usize] = Class::narrow(byte);
+        byte += 1;
+    }
+    classes
+};
+
 impl Class {
     /// The class of a character.
     #[inline]
     pub fn of(c: char) -> Self {
-        match c {
-            'a'..='z' | 'A'..='Z' => Self::Letter,
-            ' ' => Self::Space,
-            '0'..='9' => Self::Digit,
-            '\r' | '\n' => Self::Break,
-            '\t' | '\x0b' | '\x0c' => Self::Blank,
-            '\0'..='\x7f' => Self::Mark,
-            _ => Self::wide(c),
+        ASCII.get(c as usize).copied().unwrap_or_else(|| Self::wide(c))
+    }
+
+    const fn narrow(byte: u8) -> Self {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' => Self::Letter,
+            b' ' => Self::Space,
+            b'0'..=b'9' => Self::Digit,
+            b'\r' | b'\n' => Self::Break,
+            b'\t' | b'\x0b' | b'\x0c' => Self::Blank,
+            _ => Self::Mark,
         }
     }
 
     /// Beyond ASCII: the common blocks by range, the rest as Unicode has it.
     fn wide(c: char) -> Self {
         match c {
-            'à'..='ö' | 'ø'..='ʯ' | 'а'..='я' | 'ぁ'..='ゖ' | 'ァ'..='ヺ' | '一'..='鿿' | '가'..='힣' => {
-                Self::Letter
-            }
+            'À'..='Ö'
+            | 'Ø'..='ö'
+            | 'ø'..='ʯ'
+            | 'Ѐ'..='ҁ'
+            | 'ؠ'..='ي'
+            | 'ぁ'..='ゖ'
+            | 'ァ'..='ヺ'
+            | 'ー'..='ヿ'
+            | '一'..='鿿'
+            | '가'..='힣' => Self::Letter,
             '\u{300}'..='\u{36f}' | '、'..='〄' | '〈'..='〠' | '\u{1f000}'..='\u{1faff}' => Self::Mark,
             _ if c.is_alphabetic() => Self::Letter,
             _ if c.is_whitespace() => Self::Blank,

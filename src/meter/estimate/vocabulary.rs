@@ -43,7 +43,7 @@ fn run(text: &[u8], limit: usize) -> usize {
     let first = text.first().copied().unwrap_or_default();
     let longest = match first {
         b' ' => LONGEST_RUN,
-        b'!'..=b'/' | b':'..=b'@' | b'['..=b'`' | b'{'..=b'~' => 48,
+        b'!'..=b'/' | b':'..=b'@' | b'['..=b'`' | b'{'..=b'~' => 64,
         _ => LONGEST,
     };
     text.iter().take(limit.min(longest)).take_while(|byte| **byte == first).count()

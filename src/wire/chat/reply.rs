@@ -10,11 +10,15 @@ use serde::{Serialize, Serializer};
 /// A reply with one choice.
 #[derive(Clone, Copy, Debug)]
 pub struct Reply<'a> {
+    /// The API that the client speaks.
     pub shape: Shape,
+    /// With its prefix: `chatcmpl-…`.
     pub id: &'a str,
     /// Seconds since the epoch.
     pub created: u64,
+    /// The model that answered.
     pub model: &'a str,
+    /// What it said.
     pub answer: Answer<'a>,
     /// OpenAI's word: `stop`, `length`, `tool_calls`, `content_filter`.
     pub finish_reason: &'a str,
@@ -25,15 +29,20 @@ pub struct Reply<'a> {
 /// What the model said.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Answer<'a> {
+    /// Its words; may be empty.
     pub text: &'a str,
+    /// Its thoughts, where the provider shows them.
     pub reasoning: Option<&'a str>,
+    /// The tools it calls.
     pub tools: &'a [ToolUse<'a>],
 }
 
 /// A call of a tool.
 #[derive(Clone, Debug)]
 pub struct ToolUse<'a> {
+    /// What the tool's result will refer to.
     pub id: String,
+    /// The function.
     pub name: &'a str,
     /// JSON text; it goes out as a string.
     pub arguments: &'a str,

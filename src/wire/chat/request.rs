@@ -11,17 +11,22 @@ use std::borrow::Cow;
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Message<'a> {
+    /// `system`, `user`, `assistant`, `tool`, …
     #[serde(borrow)]
     pub role: Text<'a>,
     /// A string or parts; see [`Message::content`].
     #[serde(borrow)]
     pub content: Option<&'a RawValue>,
+    /// Of a participant, or of a tool.
     #[serde(borrow)]
     pub name: Option<Text<'a>>,
+    /// Calls that the assistant made.
     #[serde(borrow)]
     pub tool_calls: Option<Vec<ToolCall<'a>>>,
+    /// The call that a message of role `tool` answers.
     #[serde(borrow)]
     pub tool_call_id: Option<Text<'a>>,
+    /// What the assistant thought.
     #[serde(borrow)]
     pub reasoning_content: Option<Text<'a>>,
 }
@@ -31,7 +36,9 @@ pub struct Message<'a> {
 pub enum Content<'a> {
     /// Absent or null.
     None,
+    /// A plain string.
     Text(Cow<'a, str>),
+    /// An array of parts.
     Parts(Vec<Part<'a>>),
 }
 
@@ -39,10 +46,13 @@ pub enum Content<'a> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Part<'a> {
+    /// `text`, `image_url`, …
     #[serde(borrow, rename = "type")]
     pub kind: Text<'a>,
+    /// Of a text part; see [`Part::text`].
     #[serde(borrow)]
     pub text: Option<Text<'a>>,
+    /// Of a refusal part.
     #[serde(borrow)]
     pub refusal: Option<Text<'a>>,
     /// An object with `url`, or the URL itself; see [`Part::image`].
@@ -54,8 +64,10 @@ pub struct Part<'a> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct ToolCall<'a> {
+    /// What the tool's result refers to.
     #[serde(borrow)]
     pub id: Option<Text<'a>>,
+    /// What is called.
     #[serde(borrow)]
     pub function: FunctionCall<'a>,
 }
@@ -64,6 +76,7 @@ pub struct ToolCall<'a> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct FunctionCall<'a> {
+    /// The function.
     #[serde(borrow)]
     pub name: Text<'a>,
     /// OpenAI's is a string that holds JSON; see [`FunctionCall::arguments`].

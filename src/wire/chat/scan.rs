@@ -16,6 +16,7 @@ pub struct ReplyScan<'a> {
     pub no_choice: bool,
     /// `usage`, where it is an object.
     pub usage: Option<Usage>,
+    /// `model`, where it is a string.
     pub model: Option<Cow<'a, str>>,
     /// `error`, where it is not null.
     pub error: Option<&'a RawValue>,

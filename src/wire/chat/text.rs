@@ -1,7 +1,7 @@
 //! The text that a model read and wrote, for the meter: looked at only where a provider does not
 //! say how many tokens it counted.
 
-use super::request::{Content, Message, Part, ToolCall};
+use super::request::{Content, FunctionCall, Message, Part, ToolCall};
 use crate::wire::chat::lenient::{Lenient, Text};
 use crate::wire::doc::Doc;
 use serde::Deserialize;
@@ -58,9 +58,8 @@ struct Answer<'a> {
     choices: Lenient<Vec<Lenient<Choice<'a>>>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default)]
-#[derive(Default)]
 struct Choice<'a> {
     #[serde(borrow)]
     message: Lenient<Spoken<'a>>,
@@ -71,9 +70,8 @@ struct Choice<'a> {
 }
 
 /// What a message or a delta says.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default)]
-#[derive(Default)]
 struct Spoken<'a> {
     #[serde(borrow)]
     reasoning_content: Lenient<Text<'a>>,
@@ -87,7 +85,7 @@ struct Spoken<'a> {
     #[serde(borrow)]
     tool_calls: Lenient<Vec<Lenient<ToolCall<'a>>>>,
     #[serde(borrow)]
-    function_call: Lenient<super::request::FunctionCall<'a>>,
+    function_call: Lenient<FunctionCall<'a>>,
 }
 
 impl Spoken<'_> {
@@ -115,14 +113,11 @@ impl Spoken<'_> {
     }
 }
 
-fn push_function(out: &mut String, function: &super::request::FunctionCall<'_>) {
+fn push_function(out: &mut String, function: &FunctionCall<'_>) {
     out.push_str(&function.name);
-    if function.arguments.is_some() {
-        // A piece of a stream's arguments may be empty, where a whole call's would mean `{}`.
-        match function.arguments.map(RawValue::get) {
-            Some("\"\"") | None => {}
-            Some(_) => out.push_str(&function.arguments()),
-        }
+    // An empty piece of a stream's arguments says nothing, where a whole call's means `{}`.
+    if function.arguments.is_some_and(|raw| raw.get() != "\"\"") {
+        out.push_str(&function.arguments());
     }
 }
 
