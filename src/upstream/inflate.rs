@@ -42,16 +42,22 @@ impl Inflate {
             Self::Gzip(decoder) => (decoder.flush(), decoder.get_mut()),
             Self::Zlib(decoder) => (decoder.flush(), decoder.get_mut()),
         };
-        flushed.map_err(|_| unreadable())?;
+        if flushed.is_err() || out.len() > LIMIT {
+            return Err(unreadable());
+        }
         Ok(Bytes::from(std::mem::take(out)))
     }
 
-    /// Inflates a whole body.
+    /// Inflates a whole body; one that breaks off is an error.
     pub fn all(coding: &str, body: &Bytes) -> Result<Bytes> {
-        match Self::new(coding) {
-            Some(mut decoder) => decoder.push(body),
-            None => Ok(body.clone()),
-        }
+        let Some(mut decoder) = Self::new(coding) else { return Ok(body.clone()) };
+        let plain = decoder.push(body)?;
+        let ended = match &mut decoder {
+            Self::Gzip(decoder) => decoder.try_finish(),
+            Self::Zlib(decoder) => decoder.try_finish(),
+        };
+        ended.map_err(|_| unreadable())?;
+        Ok(plain)
     }
 }
 
