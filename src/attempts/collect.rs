@@ -36,7 +36,7 @@ pub async fn reply(
     let model = decoded.model;
     let untouched = same(&decoded.body, &plain);
     // A compressed answer goes on as it came, if the client takes it.
-    let packed = coding.is_some() && untouched && accepts_gzip(down);
+    let packed = untouched && coding.is_some_and(|coding| accepts(down, coding));
     let sent = if packed { body } else { decoded.body };
     let mut head = current.head(status, &headers, !untouched).map_err(|_| internal())?;
     if !packed {
@@ -63,7 +63,7 @@ pub async fn pass(
     let headers = answer.headers().cloned().unwrap_or_default();
     let coding = headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
     let mut inflate = match coding {
-        Some(coding) if !accepts_gzip(down) => Inflate::new(coding),
+        Some(coding) if !accepts(down, coding) => Inflate::new(coding),
         _ => None,
     };
     let mut head = current.head(status, &headers, false).map_err(|_| internal())?;
@@ -141,13 +141,14 @@ fn same(a: &Bytes, b: &Bytes) -> bool {
     a.as_ptr() == b.as_ptr() && a.len() == b.len()
 }
 
-/// Whether the client takes gzip.
-pub fn accepts_gzip(down: &Downstream<'_>) -> bool {
+/// Whether the client takes a coding.
+fn accepts(down: &Downstream<'_>, coding: &str) -> bool {
     let header = down.session.req_header().headers.get(header::ACCEPT_ENCODING);
     header.and_then(|value| value.to_str().ok()).is_some_and(|value| {
         value.split(',').any(|item| {
-            let (coding, quality) = item.split_once(';').unwrap_or((item, ""));
-            matches!(coding.trim(), "gzip" | "*") && quality.replace(' ', "") != "q=0"
+            let (name, quality) = item.split_once(';').unwrap_or((item, ""));
+            let named = name.trim() == "*" || name.trim().eq_ignore_ascii_case(coding.trim());
+            named && quality.replace(' ', "") != "q=0"
         })
     })
 }

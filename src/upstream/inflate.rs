@@ -1,6 +1,7 @@
 //! Answers that come compressed although they were asked not to.
 
 use crate::error::{Error, Kind, Result};
+use brotli::DecompressorWriter;
 use bytes::Bytes;
 use flate2::write::{GzDecoder, ZlibDecoder};
 use std::io::Write;
@@ -14,6 +15,7 @@ const SLICE: usize = 16 * 1024;
 pub enum Inflate {
     Gzip(GzDecoder<Vec<u8>>),
     Zlib(ZlibDecoder<Vec<u8>>),
+    Brotli(Box<DecompressorWriter<Vec<u8>>>),
 }
 
 impl Inflate {
@@ -22,7 +24,24 @@ impl Inflate {
         match coding.trim() {
             "gzip" | "x-gzip" => Some(Self::Gzip(GzDecoder::new(Vec::new()))),
             "deflate" => Some(Self::Zlib(ZlibDecoder::new(Vec::new()))),
+            "br" => Some(Self::Brotli(Box::new(DecompressorWriter::new(Vec::new(), SLICE)))),
             _ => None,
+        }
+    }
+
+    fn writer(&mut self) -> &mut dyn Write {
+        match self {
+            Self::Gzip(decoder) => decoder,
+            Self::Zlib(decoder) => decoder,
+            Self::Brotli(decoder) => decoder,
+        }
+    }
+
+    fn out(&mut self) -> &mut Vec<u8> {
+        match self {
+            Self::Gzip(decoder) => decoder.get_mut(),
+            Self::Zlib(decoder) => decoder.get_mut(),
+            Self::Brotli(decoder) => decoder.get_mut(),
         }
     }
 
@@ -30,22 +49,16 @@ impl Inflate {
     pub fn push(&mut self, piece: &[u8]) -> Result<Bytes> {
         // Slice by slice, so that the limit is seen before the memory is gone.
         for slice in piece.chunks(SLICE) {
-            let (written, size) = match self {
-                Self::Gzip(decoder) => (decoder.write_all(slice), decoder.get_ref().len()),
-                Self::Zlib(decoder) => (decoder.write_all(slice), decoder.get_ref().len()),
-            };
-            if written.is_err() || size > LIMIT {
+            self.writer().write_all(slice).map_err(|_| unreadable())?;
+            if self.out().len() > LIMIT {
                 return Err(unreadable());
             }
         }
-        let (flushed, out) = match self {
-            Self::Gzip(decoder) => (decoder.flush(), decoder.get_mut()),
-            Self::Zlib(decoder) => (decoder.flush(), decoder.get_mut()),
-        };
-        if flushed.is_err() || out.len() > LIMIT {
+        self.writer().flush().map_err(|_| unreadable())?;
+        if self.out().len() > LIMIT {
             return Err(unreadable());
         }
-        Ok(Bytes::from(std::mem::take(out)))
+        Ok(Bytes::from(std::mem::take(self.out())))
     }
 
     /// Inflates a whole body; one that breaks off is an error.
@@ -55,6 +68,7 @@ impl Inflate {
         let ended = match &mut decoder {
             Self::Gzip(decoder) => decoder.try_finish(),
             Self::Zlib(decoder) => decoder.try_finish(),
+            Self::Brotli(decoder) => decoder.close(),
         };
         ended.map_err(|_| unreadable())?;
         Ok(plain)
@@ -86,6 +100,21 @@ mod tests {
             out.extend_from_slice(&decoder.push(std::slice::from_ref(byte)).unwrap());
         }
         assert_eq!(out, b"data: {\"a\":1}\n\ndata: [DONE]\n\n");
+    }
+
+    #[test]
+    fn brotli_inflates_in_pieces_and_whole() {
+        let mut packed = Vec::new();
+        brotli::CompressorWriter::new(&mut packed, 4096, 5, 20).write_all(b"{\"a\":1}").unwrap();
+        let mut decoder = Inflate::new("br").unwrap();
+        let mut out = Vec::new();
+        for byte in &packed {
+            out.extend_from_slice(&decoder.push(std::slice::from_ref(byte)).unwrap());
+        }
+        assert_eq!(out, b"{\"a\":1}");
+        assert_eq!(Inflate::all("br", &Bytes::from(packed.clone())).unwrap(), "{\"a\":1}");
+        packed.truncate(packed.len() / 2);
+        assert!(Inflate::all("br", &Bytes::from(packed)).is_err());
     }
 
     #[test]
