@@ -51,6 +51,12 @@ pub enum Kind {
     NoRoute,
     /// The route is served over HTTPS only.
     NeedsHttps,
+    /// The request does not say who sends it.
+    Unauthorized,
+    /// Who sends it may not.
+    Forbidden,
+    /// Too many requests.
+    Limited,
     /// The route has no service and no plugin answered.
     NoService,
     /// The configuration names something that this version does not run.
@@ -89,6 +95,9 @@ impl Kind {
             Self::ClientGone => (499, "client_gone", Client, Core, false),
             Self::NoRoute => (404, "no_route", Client, Core, false),
             Self::NeedsHttps => (426, "needs_https", Client, Core, false),
+            Self::Unauthorized => (401, "unauthorized", Client, Core, false),
+            Self::Forbidden => (403, "forbidden", Client, Core, false),
+            Self::Limited => (429, "limited", Client, Core, false),
             Self::NoService => (503, "no_service", Gateway, Core, false),
             Self::Unsupported => (501, "unsupported", Gateway, Ai, false),
             Self::Identity => (500, "identity", Gateway, Ai, true),

@@ -5,10 +5,12 @@ use crate::config::entities::Consumer;
 use crate::error::Error;
 use crate::meter::account::Account;
 use crate::meter::metrics::SERIES;
+use crate::plugins::chain::Chain;
 use crate::snapshot::{Entry, Snapshot};
 use crate::target::Targets;
 use crate::wire::doc::Doc;
-use http::HeaderMap;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -44,6 +46,8 @@ pub struct AiSide {
     pub targets: Arc<Targets>,
     /// The request, parsed and edited by plugins.
     pub doc: Doc,
+    /// The request before a template replaced it, if it is to be logged.
+    pub original: Option<Bytes>,
     /// The target that was chosen last.
     pub target: usize,
     /// The model that was asked for.
@@ -83,6 +87,8 @@ pub struct AnswerSide {
     pub headers: Option<HeaderMap>,
     pub error: Option<Error>,
     pub client_gone: bool,
+    /// Headers that plugins add to the answer, whoever gives it.
+    pub added: Vec<(HeaderName, HeaderValue)>,
     /// Where a request is sent that must come by HTTPS: status, and location if it is a redirection.
     pub redirect: Option<(u16, Option<String>)>,
 }
@@ -108,6 +114,12 @@ impl Exchange {
     /// The route's entry, once a route has matched.
     pub fn entry(&self) -> Option<&Arc<Entry>> {
         self.route.as_ref().map(|route| &route.entry)
+    }
+
+    /// The plugins of the request.
+    pub fn chain(&self) -> &Chain {
+        let consumer = self.consumer.as_deref();
+        self.route.as_ref().map_or(&self.snapshot.unrouted, |route| route.entry.chain_of(consumer))
     }
 
     /// Milliseconds since the request came.

@@ -7,8 +7,9 @@ use crate::accept::Patience;
 use crate::attempts;
 use crate::error::{Error, Kind, Result as Served};
 use crate::exchange::{Exchange, Matched};
+use crate::phases::{self, Phase};
 use crate::plain;
-use crate::plugins::Step;
+use crate::plugins::Stop;
 use crate::respond::{head, local};
 use crate::route::{Outcome, Query};
 use crate::settle;
@@ -16,6 +17,7 @@ use crate::snapshot::Snapshot;
 use crate::upstream::attempt::Connections;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::header;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::upstreams::peer::HttpPeer;
@@ -39,20 +41,21 @@ impl Gateway {
 
     /// Finds the route, runs the plugins of plain routes, or serves an AI exchange whole.
     /// `true`: the answer has been given.
-    async fn serve(&self, session: &mut Session, x: &mut Exchange) -> Served<bool> {
+    async fn serve(&self, session: &mut Session, x: &mut Exchange) -> Result<bool, Stop> {
         route(session, x)?;
         let Some(entry) = x.entry().cloned() else { return Ok(false) };
-        if entry.chain.targets.is_some() {
+        phases::run(&entry, Phase::Head, x, session.req_header_mut())?;
+        let chain = entry.chain_of(x.consumer.as_deref());
+        if chain.targets.is_some() {
             attempts::serve(&self.connections, self.patience, session, x).await?;
             return Ok(true);
         }
-        for plugin in entry.chain.steps() {
-            if let Step::Fail(error) = plugin.request(x) {
-                return Err(error);
-            }
+        if chain.body_limit.is_some() {
+            // KONG(kong/llm/plugin): such a plugin edits any request there; here it needs an AI route.
+            return Err(Error::new(Kind::Unsupported, "a plugin of this route edits prompts, but no plugin sends them to a model").into());
         }
         if entry.upstream.is_none() {
-            return Err(Error::new(Kind::NoService, "no Service found with those values"));
+            return Err(Error::new(Kind::NoService, "no Service found with those values").into());
         }
         Ok(false)
     }
@@ -105,19 +108,24 @@ async fn refuse(session: &mut Session, x: &mut Exchange, error: Error) {
     }
     let accept = session.req_header().headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     let page = local::render(&error, x.id.as_str(), accept);
-    let own = x.age_ms();
-    if let Ok(mut head) = head::local(status, page.content_type, &page.body, own, x.id.as_str()) {
-        plain::redirect(&mut head, x.answer.redirect.as_ref());
-        x.answer.status = Some(head.status.as_u16());
-        x.answer.headers = Some(head.headers.clone());
-        let body = (session.req_header().method != http::Method::HEAD).then_some(page.body);
-        let written = session.write_response_header(Box::new(head), body.is_none()).await;
-        if let (Ok(()), Some(body)) = (written, body) {
-            // A client that hangs up during its error answer is nothing to act on.
-            let _ = session.write_response_body(Some(body), true).await;
-        }
-    }
     x.answer.error = Some(error);
+    answer(session, x, status, page.content_type, page.body).await;
+}
+
+/// Gives an answer of the gateway's own.
+async fn answer(session: &mut Session, x: &mut Exchange, status: u16, content_type: &str, body: Bytes) {
+    let own = x.age_ms();
+    let Ok(mut head) = head::local(status, content_type, &body, own, x.id.as_str()) else { return };
+    plain::redirect(&mut head, x.answer.redirect.as_ref());
+    head::add(&mut head, &x.answer.added);
+    x.answer.status = Some(head.status.as_u16());
+    x.answer.headers = Some(head.headers.clone());
+    let body = (session.req_header().method != http::Method::HEAD).then_some(body);
+    let written = session.write_response_header(Box::new(head), body.is_none()).await;
+    if let (Ok(()), Some(body)) = (written, body) {
+        // A client that hangs up during such an answer is nothing to act on.
+        let _ = session.write_response_body(Some(body), true).await;
+    }
 }
 
 #[async_trait]
@@ -137,8 +145,12 @@ impl ProxyHttp for Gateway {
     async fn request_filter(&self, session: &mut Session, x: &mut Exchange) -> Result<bool> {
         match self.serve(session, x).await {
             Ok(answered) => Ok(answered),
-            Err(error) => {
+            Err(Stop::Error(error)) => {
                 refuse(session, x, error).await;
+                Ok(true)
+            }
+            Err(Stop::Reply(reply)) => {
+                answer(session, x, reply.status, &reply.content_type, reply.body).await;
                 Ok(true)
             }
         }

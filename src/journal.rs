@@ -6,15 +6,16 @@ use crate::log::ai::{Ai, CompletionDetails, Exchange as AiExchange, Meta, Payloa
 use crate::log::record::{Latencies, Record, Request, Response, Try};
 use crate::meter::account::Settlement;
 use crate::meter::cost::Amount;
-use crate::plugins::chain::Chain;
+use crate::plugins::Plugin;
 use http::HeaderMap;
 use http::uri::PathAndQuery;
 use pingora_proxy::Session;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Hands the record of an exchange to every logging plugin.
-pub fn write(session: &Session, x: &mut Exchange, chain: &Chain) {
+pub fn write(session: &Session, x: &mut Exchange, loggers: &[Arc<dyn Plugin>]) {
     let settlement = x.ai.as_mut().and_then(|ai| Some(ai.account.as_mut()?.settle().clone()));
     let plugin = x.ai.as_ref().map(|ai| ai.targets.plugin.to_string()).unwrap_or_default();
     let request_text = x.ai.as_ref().map(|ai| ai.doc.bytes()).unwrap_or_default();
@@ -24,7 +25,9 @@ pub fn write(session: &Session, x: &mut Exchange, chain: &Chain) {
         target.conf.logging.log_statistics.then(|| ai_part(ai, settled, &plugin, &request_text))
     });
     let key = x.ai.as_ref().map_or("", |ai| ai.targets.log_key);
-    let ai: Vec<(&str, Ai<'_>)> = part.iter().map(|part| (key, Ai::Exchange(part))).collect();
+    let mut ai: Vec<(&str, Ai<'_>)> = part.iter().map(|part| (key, Ai::Exchange(part))).collect();
+    let original = x.ai.as_ref().and_then(|ai| ai.original.as_deref()).map(String::from_utf8_lossy);
+    ai.extend(original.as_deref().map(|original_request| ("payload", Ai::Original { original_request })));
     let tries = tries(x);
     let none = HeaderMap::new();
     let route = x.entry();
@@ -43,7 +46,7 @@ pub fn write(session: &Session, x: &mut Exchange, chain: &Chain) {
         proxied: x.upstream.status.is_some() && x.answer.error.is_none(),
         ai: &ai,
     };
-    for logger in chain.loggers() {
+    for logger in loggers {
         logger.log(&record);
     }
 }

@@ -25,6 +25,7 @@ pub mod log;
 // Where the stages meet: AI exchanges, plain routes, and the end of both.
 pub mod attempts;
 pub mod journal;
+pub mod phases;
 pub mod plain;
 pub mod settle;
 

@@ -3,7 +3,7 @@
 use crate::attempts::encode::{client_ip, forwarded, host};
 use crate::error::{Error, Kind};
 use crate::exchange::{Exchange, Try};
-use crate::respond::head::{SERVER, VIA};
+use crate::respond::head::{self, SERVER, VIA};
 use http::header;
 use http::uri::PathAndQuery;
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -83,6 +83,7 @@ pub fn response(upstream: &mut ResponseHeader, x: &mut Exchange) -> Result<()> {
     upstream.insert_header("x-kong-upstream-latency", waited)?;
     upstream.insert_header("x-kong-proxy-latency", own)?;
     upstream.insert_header("x-kong-request-id", x.id.as_str())?;
+    head::add(upstream, &x.answer.added);
     x.answer.status = Some(upstream.status.as_u16());
     x.answer.headers = Some(upstream.headers.clone());
     Ok(())

@@ -13,11 +13,9 @@ pub fn exchange(session: &Session, x: &mut Exchange) {
         SERIES.error(error.kind());
     }
     count(session, x, status);
-    let snapshot = x.snapshot.clone();
-    let entry = x.entry().cloned();
-    let chain = entry.as_ref().map_or(&snapshot.unrouted, |entry| &entry.chain);
-    if !chain.loggers().is_empty() {
-        journal::write(session, x, chain);
+    let loggers = x.chain().loggers().to_vec();
+    if !loggers.is_empty() {
+        journal::write(session, x, &loggers);
     }
 }
 
@@ -30,7 +28,7 @@ fn count(session: &Session, x: &Exchange, status: u16) {
     let upstream = x.upstream.status.map(|_| x.upstream.waited);
     let consumer = x.consumer.as_ref().and_then(|consumer| consumer.username.as_deref());
     entry.metrics.count(
-        entry.chain.switches,
+        x.chain().switches,
         &RouteSample {
             status,
             source: match (&x.answer.error, upstream) {

@@ -2,11 +2,12 @@
 //!
 //! A snapshot never changes. A reload makes a new one; requests under way keep theirs.
 
-use crate::config::entities::{self, Document, Route, Service};
+use crate::config::entities::{self, Consumer, Document, Route, Service};
 use crate::config::problems::{Problem, Problems};
 use crate::meter::metrics::RouteMetrics;
-use crate::plugins::chain::{Chain, Scope, select};
-use crate::plugins::{Conf, Plugin};
+use crate::plugins::Conf;
+use crate::plugins::chain::{Chain, Scope, Step, select};
+use crate::plugins::consumers::Consumers;
 use crate::route::Router;
 use crate::upstream::endpoint::{Endpoint, Timeouts};
 use crate::wire::address::{Address, authority};
@@ -40,7 +41,10 @@ pub struct Entry {
     /// Where a plain route's requests go.
     pub upstream: Option<Plain>,
     pub timeouts: Timeouts,
+    /// The plugins of a request whose consumer is not known, or has none of its own.
     pub chain: Chain,
+    /// Those of consumers that have plugins of their own.
+    by_consumer: HashMap<Uuid, Chain>,
     pub metrics: RouteMetrics,
 }
 
@@ -48,6 +52,13 @@ pub struct Entry {
 pub struct Plain {
     pub endpoint: Arc<Endpoint>,
     pub authority: String,
+}
+
+impl Entry {
+    /// The plugins of a request of that consumer.
+    pub fn chain_of(&self, consumer: Option<&Consumer>) -> &Chain {
+        consumer.and_then(|consumer| self.by_consumer.get(&consumer.id)).unwrap_or(&self.chain)
+    }
 }
 
 impl Snapshot {
@@ -63,7 +74,9 @@ impl Snapshot {
             .filter(|route| route.service.is_none_or(|id| services.get(&id).is_none_or(|s| s.enabled)))
             .cloned()
             .collect();
-        let mut builder = Builder { plugins: &document.plugins, problems: &mut collector, targets: 0 };
+        let consumers = Arc::new(Consumers::new(&document.consumers));
+        let mut builder =
+            Builder { plugins: &document.plugins, consumers, problems: &mut collector, targets: 0 };
         let entries: Vec<_> = enabled
             .iter()
             .map(|route| Arc::new(builder.entry(route, route.service.and_then(|id| services.get(&id)))))
@@ -105,8 +118,8 @@ impl Snapshot {
         let mut found = Vec::new();
         for entry in &self.entries {
             let name = entry.route.name.clone().unwrap_or_else(|| entry.route.id.to_string());
-            for plugin in entry.chain.steps() {
-                found.extend(plugin.unserved().map(|what| (name.clone(), what)));
+            for step in entry.chain.steps() {
+                found.extend(step.plugin.unserved().map(|what| (name.clone(), what)));
             }
         }
         found
@@ -120,6 +133,7 @@ impl Snapshot {
 
 struct Builder<'a, 'p> {
     plugins: &'a [entities::Plugin],
+    consumers: Arc<Consumers>,
     problems: &'a mut Problems<'p>,
     targets: usize,
 }
@@ -134,20 +148,42 @@ impl Builder<'_, '_> {
             metrics: RouteMetrics::new(&service_label, &label(route.name.as_ref(), route.id)),
             upstream: service.map(|service| plain(service, timeouts)),
             chain: self.chain(scope, timeouts),
+            by_consumer: self.by_consumer(scope, timeouts),
             route: route.clone(),
             service: service.cloned(),
             timeouts,
         }
     }
 
+    /// The chains of consumers that have a plugin of their own, or whose group has.
+    fn by_consumer(&mut self, scope: Scope, timeouts: Timeouts) -> HashMap<Uuid, Chain> {
+        let plugins = self.plugins;
+        let bound = |consumer: &Consumer| {
+            let group = consumer.groups.iter().copied().find(|group| {
+                plugins.iter().any(|plugin| plugin.consumer_group == Some(*group))
+            });
+            let own = plugins.iter().any(|plugin| plugin.consumer == Some(consumer.id));
+            (own || group.is_some()).then_some((consumer.id, group))
+        };
+        let all: Vec<_> = self.consumers.all().iter().filter_map(|consumer| bound(consumer)).collect();
+        all.into_iter()
+            .map(|(id, consumer_group)| {
+                let scope = Scope { consumer: Some(id), consumer_group, ..scope };
+                (id, self.chain(scope, timeouts))
+            })
+            .collect()
+    }
+
     fn chain(&mut self, scope: Scope, timeouts: Timeouts) -> Chain {
-        let mut built: Vec<(i32, Arc<dyn Plugin>)> = Vec::new();
+        let mut built = Vec::new();
         for plugin in select(self.plugins, scope) {
-            let conf = Conf { id: plugin.id, name: plugin.kind.name, config: &plugin.config, timeouts };
+            let consumers = &self.consumers;
+            let conf =
+                Conf { id: plugin.id, name: plugin.kind.name, config: &plugin.config, timeouts, consumers };
             match (plugin.kind.build)(conf) {
                 Ok(instance) => {
                     self.targets += instance.targets().map_or(0, |targets| targets.list.len());
-                    built.push((plugin.kind.priority, instance));
+                    built.push(Step { priority: plugin.kind.priority, plugin: instance });
                 }
                 Err(error) => self.problems.at(&plugin.path).at("config").push(error.message()),
             }

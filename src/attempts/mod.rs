@@ -15,7 +15,8 @@ use crate::error::{Error, Kind, Result};
 use crate::exchange::{AiSide, Exchange};
 use crate::meter::account::{Account, Holder};
 use crate::meter::metrics::{ANSWERED, Ending};
-use crate::plugins::Step;
+use crate::phases::{self, Phase};
+use crate::plugins::Stop;
 use crate::provider::Call;
 use crate::respond::head::{self, Latency};
 use crate::target::ask::Ask;
@@ -24,7 +25,7 @@ use crate::target::{Settled, Target, Targets};
 use crate::upstream::attempt::{Answer, Connections};
 use crate::wire::doc::Doc;
 use downstream::Downstream;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
 use std::sync::Arc;
@@ -39,6 +40,8 @@ pub struct Try<'a> {
     pub model_header: Option<String>,
     pub latency: Latency,
     pub id: &'a str,
+    /// Headers that plugins add to the answer.
+    pub added: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// What the client got.
@@ -61,6 +64,7 @@ impl Try<'_> {
             // A model that the client named may hold what no header can.
             let _ = head.insert_header("x-kong-llm-model", model);
         }
+        head::add(&mut head, &self.added);
         Ok(head)
     }
 
@@ -79,33 +83,38 @@ pub async fn serve(
     patience: Patience,
     session: &mut Session,
     x: &mut Exchange,
-) -> Result<()> {
-    let Some(entry) = x.entry().cloned() else { return Err(collect::internal()) };
-    let Some(targets) = entry.chain.targets.clone() else { return Err(collect::internal()) };
-    let doc = read(session, x, &targets, patience).await?;
+) -> Result<(), Stop> {
+    let Some(entry) = x.entry().cloned() else { return Err(collect::internal().into()) };
+    let chain = entry.chain_of(x.consumer.as_deref());
+    let Some(targets) = chain.targets.clone() else { return Err(collect::internal().into()) };
+    let limit = chain.body_limit.unwrap_or(targets.max_body);
+    let doc = read(session, x, (&targets, limit), patience).await?;
     let target = targets.balancer.pick().unwrap_or_default();
     x.ai = Some(AiSide {
         targets: targets.clone(),
         doc,
+        original: None,
         target,
         model: String::new(),
         response_model: None,
         stream: false,
         account: None,
     });
-    for plugin in entry.chain.steps() {
-        if let Step::Fail(error) = plugin.request(x) {
-            return Err(error);
-        }
-    }
-    Box::pin(attempt(connections, session, x, &targets)).await
+    phases::run(&entry, Phase::Body, x, session.req_header_mut())?;
+    Box::pin(attempt(connections, session, x, &targets)).await?;
+    Ok(())
 }
 
 /// The request's body as a document. What cannot be read as JSON is an error, but on routes that
 /// forward what they do not understand.
-async fn read(session: &mut Session, x: &mut Exchange, targets: &Targets, patience: Patience) -> Result<Doc> {
+async fn read(
+    session: &mut Session,
+    x: &mut Exchange,
+    (targets, limit): (&Targets, usize),
+    patience: Patience,
+) -> Result<Doc> {
     let from = Instant::now();
-    let body = accept::body(&mut session.downstream_session, targets.max_body, patience).await;
+    let body = accept::body(&mut session.downstream_session, limit, patience).await;
     x.answer.waited += from.elapsed();
     let body = body?;
     let content_type = session.req_header().headers.get(header::CONTENT_TYPE);
@@ -173,6 +182,7 @@ async fn attempt(
         latency: Latency { upstream: Some(millis(x.upstream.waited)), own: millis(x.own_time()) },
         call,
         id: id.as_str(),
+        added: std::mem::take(&mut x.answer.added),
     };
     down.waited = Duration::ZERO;
     let result = respond(&mut down, &current, answer, &mut account).await;
@@ -236,7 +246,7 @@ async fn answer(
 }
 
 fn holder(x: &Exchange, target: &Target, conf: &TargetConf) -> Holder {
-    let switches = x.entry().map(|entry| entry.chain.switches).unwrap_or_default();
+    let switches = x.chain().switches;
     Holder {
         metrics: target.metrics.clone(),
         price: target.price,

@@ -1,11 +1,16 @@
 //! acl: lets in, or keeps out, the consumers of named groups.
 
-use super::PluginKind;
+use super::{Conf, Plugin, PluginKind, Step};
+use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::exchange::Exchange;
+use http::HeaderValue;
+use pingora::http::RequestHeader;
+use std::sync::Arc;
 use crate::config::schema::{Field, Kind, Record, Rule};
 
 /// Its entry in the list of plugins.
 pub static KIND: PluginKind =
-    PluginKind { name: "acl", priority: 950, schema, rules, consumer_scope: false, build: super::unserved };
+    PluginKind { name: "acl", priority: 950, schema, rules, consumer_scope: false, build: build };
 
 /// `config`.
 pub fn schema() -> Record {
@@ -21,4 +26,40 @@ pub fn schema() -> Record {
 fn rules() -> Vec<Rule> {
     let lists: &[&str] = &["config.allow", "config.deny"];
     vec![Rule::ExactlyOneNonEmpty(lists), Rule::AtLeastOneNonEmpty(lists)]
+}
+
+#[derive(serde::Deserialize)]
+struct Acl {
+    #[serde(default)]
+    allow: Option<Vec<String>>,
+    #[serde(default)]
+    deny: Option<Vec<String>>,
+    hide_groups_header: bool,
+}
+
+fn build(conf: Conf<'_>) -> Result<Arc<dyn Plugin>> {
+    Ok(Arc::new(conf.read::<Acl>()?))
+}
+
+impl Plugin for Acl {
+    fn request(&self, x: &mut Exchange, head: &mut RequestHeader) -> Step {
+        let Some(consumer) = &x.consumer else {
+            return Step::Fail(Error::new(ErrorKind::Unauthorized, "Unauthorized"));
+        };
+        let member = |list: &Option<Vec<String>>| {
+            list.iter().flatten().any(|group| consumer.acl_groups.contains(group))
+        };
+        let kept_out = self.deny.as_ref().is_some_and(|list| !list.is_empty()) && member(&self.deny);
+        let not_let_in = self.allow.as_ref().is_some_and(|list| !list.is_empty()) && !member(&self.allow);
+        if kept_out || not_let_in {
+            return Step::Fail(Error::new(ErrorKind::Forbidden, "You cannot consume this service"));
+        }
+        if !self.hide_groups_header
+            && let Ok(groups) = HeaderValue::try_from(consumer.acl_groups.join(", "))
+        {
+            // A valid name and value: inserting them does not fail.
+            let _ = head.insert_header("x-consumer-groups", groups);
+        }
+        Step::Next
+    }
 }

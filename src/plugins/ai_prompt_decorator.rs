@@ -1,6 +1,11 @@
 //! ai-prompt-decorator: puts messages before and after those of the client.
 
-use super::PluginKind;
+use super::{Conf, Plugin, PluginKind, Step};
+use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::exchange::Exchange;
+use crate::wire::doc::{Doc, Side};
+use pingora::http::RequestHeader;
+use serde_json::value::RawValue;
 use crate::config::llm;
 use crate::config::schema::{Field, Kind, Record, Rule};
 use std::sync::Arc;
@@ -12,7 +17,7 @@ pub static KIND: PluginKind = PluginKind {
     schema,
     rules,
     consumer_scope: true,
-    build: super::unserved,
+    build: build,
 };
 
 /// `config`.
@@ -40,4 +45,95 @@ pub fn schema() -> Record {
 
 fn rules() -> Vec<Rule> {
     vec![Rule::AtLeastOneNonEmpty(&["config.prompts.prepend", "config.prompts.append"])]
+}
+
+#[derive(serde::Deserialize)]
+struct Settings {
+    prompts: Prompts,
+    max_request_body_size: usize,
+}
+
+#[derive(serde::Deserialize)]
+struct Prompts {
+    #[serde(default)]
+    prepend: Option<Vec<Message>>,
+    #[serde(default)]
+    append: Option<Vec<Message>>,
+}
+
+#[derive(serde::Deserialize, serde::Serialize)]
+struct Message {
+    role: String,
+    content: String,
+}
+
+/// Both ends, written as JSON once.
+struct Decorator {
+    front: Vec<Box<RawValue>>,
+    back: Vec<Box<RawValue>>,
+    limit: usize,
+}
+
+fn build(conf: Conf<'_>) -> Result<Arc<dyn Plugin>> {
+    let Settings { prompts, max_request_body_size: limit } = conf.read()?;
+    let (front, back) = (written(prompts.prepend)?, written(prompts.append)?);
+    Ok(Arc::new(Decorator { front, back, limit }))
+}
+
+fn written(messages: Option<Vec<Message>>) -> Result<Vec<Box<RawValue>>> {
+    let raw = |message: &Message| serde_json::value::to_raw_value(message);
+    let written: Result<Vec<_>, _> = messages.iter().flatten().map(raw).collect();
+    written.map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))
+}
+
+impl Decorator {
+    fn decorate(&self, doc: &mut Doc) -> Result<()> {
+        if doc.raw("messages").is_none_or(|messages| !messages.starts_with('[')) {
+            return Err(Error::bad_request("this LLM route only supports llm/chat type requests"));
+        }
+        doc.splice("messages", Side::Front, &self.front)?;
+        doc.splice("messages", Side::Back, &self.back)
+    }
+}
+
+impl Plugin for Decorator {
+    fn request(&self, x: &mut Exchange, _head: &mut RequestHeader) -> Step {
+        x.ai.as_mut().map_or(Ok(()), |ai| self.decorate(&mut ai.doc)).into()
+    }
+
+    fn reads_body(&self) -> Option<usize> {
+        Some(self.limit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    #[test]
+    fn both_ends_are_spliced_and_the_rest_is_untouched() {
+        let message = |content: &str| Message { role: "system".to_owned(), content: content.to_owned() };
+        let decorator = Decorator {
+            front: written(Some(vec![message("a \"b\"")])).unwrap(),
+            back: written(Some(vec![message("z")])).unwrap(),
+            limit: 1,
+        };
+        let mut doc = Doc::parse(Bytes::from_static(br#"{"messages":[{"role":"user", "content":1.0}]}"#)).unwrap();
+        decorator.decorate(&mut doc).unwrap();
+        assert_eq!(
+            doc.raw("messages").unwrap(),
+            r#"[{"role":"system","content":"a \"b\""},{"role":"user", "content":1.0},{"role":"system","content":"z"}]"#
+        );
+    }
+
+    #[test]
+    fn only_chats_can_be_decorated() {
+        let decorator = Decorator { front: Vec::new(), back: Vec::new(), limit: 1 };
+        for body in [r#"{"prompt":"x"}"#, r#"{"messages":"x"}"#, "{}"] {
+            let mut doc = Doc::parse(Bytes::from(body)).unwrap();
+            let error = decorator.decorate(&mut doc).unwrap_err();
+            assert_eq!(error.message(), "this LLM route only supports llm/chat type requests");
+        }
+    }
 }

@@ -1,6 +1,14 @@
 //! ai-prompt-guard: lets prompts pass by what matches them.
 
-use super::PluginKind;
+use super::{Conf, Plugin, PluginKind, Step};
+use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::exchange::Exchange;
+use crate::meter::metrics::SERIES;
+use crate::wire::chat::{self, Content, Message, Part};
+use crate::wire::doc::Doc;
+use pingora::http::RequestHeader;
+use regex::RegexSet;
+use std::sync::Arc;
 use crate::config::llm;
 use crate::config::schema::{Conditional, Field, Kind, Match, Record, Rule};
 
@@ -11,7 +19,7 @@ pub static KIND: PluginKind = PluginKind {
     schema,
     rules,
     consumer_scope: true,
-    build: super::unserved,
+    build: build,
 };
 
 /// `config`. A pattern that does not compile is no problem of the file: see the runtime.
@@ -39,4 +47,193 @@ fn rules() -> Vec<Rule> {
             message: None,
         }),
     ]
+}
+
+/// Steps that one pattern may take on one prompt, where it needs backtracking at all.
+const STEPS: usize = 1_000_000;
+
+#[derive(serde::Deserialize)]
+struct Settings {
+    #[serde(default)]
+    allow_patterns: Option<Vec<String>>,
+    #[serde(default)]
+    deny_patterns: Option<Vec<String>>,
+    allow_all_conversation_history: bool,
+    match_all_roles: bool,
+    max_request_body_size: usize,
+}
+
+/// A list of patterns: those without look-around and back-references in one pass, the rest one by one.
+struct Patterns {
+    set: RegexSet,
+    slow: Vec<fancy_regex::Regex>,
+}
+
+impl Patterns {
+    fn new(list: &str, patterns: &[String]) -> Result<Self> {
+        let (fast, other): (Vec<_>, Vec<_>) =
+            patterns.iter().enumerate().partition(|(_, pattern)| regex::Regex::new(pattern).is_ok());
+        let refused = |index: usize, error: &dyn std::fmt::Display| {
+            let message = format!("{list}[{index}]: the pattern does not compile: {error}");
+            Error::new(ErrorKind::Internal, message)
+        };
+        let compile = |(index, pattern): (usize, &String)| {
+            fancy_regex::RegexBuilder::new(pattern)
+                .backtrack_limit(STEPS)
+                .build()
+                .map_err(|error| refused(index, &error))
+        };
+        let slow = other.into_iter().map(compile).collect::<Result<_>>()?;
+        let set = RegexSet::new(fast.into_iter().map(|(_, pattern)| pattern));
+        Ok(Self { set: set.map_err(|error| refused(0, &error))?, slow })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.slow.is_empty()
+    }
+
+    /// Whether one matches. A pattern that takes too many steps is taken for a match of what is to be
+    /// denied, and for none of what is to be allowed: `doubt` says which.
+    fn match_any(&self, text: &str, doubt: bool) -> bool {
+        self.set.is_match(text) || self.slow.iter().any(|pattern| pattern.is_match(text).unwrap_or(doubt))
+    }
+}
+
+struct Guard {
+    allow: Patterns,
+    deny: Patterns,
+    latest_only: bool,
+    all_roles: bool,
+    limit: usize,
+}
+
+fn build(conf: Conf<'_>) -> Result<Arc<dyn Plugin>> {
+    let settings: Settings = conf.read()?;
+    Ok(Arc::new(Guard::new(&settings)?))
+}
+
+impl Guard {
+    fn new(settings: &Settings) -> Result<Self> {
+        let list = |patterns: &Option<Vec<String>>| patterns.clone().unwrap_or_default();
+        Ok(Self {
+            allow: Patterns::new("allow_patterns", &list(&settings.allow_patterns))?,
+            deny: Patterns::new("deny_patterns", &list(&settings.deny_patterns))?,
+            latest_only: settings.allow_all_conversation_history,
+            all_roles: settings.match_all_roles,
+            limit: settings.max_request_body_size,
+        })
+    }
+
+    /// Whether the prompt may pass.
+    fn passes(&self, doc: &Doc) -> bool {
+        let Some(text) = self.text(doc) else { return false };
+        if self.deny.match_any(&text, true) {
+            return false;
+        }
+        self.allow.is_empty() || self.allow.match_any(&text, false)
+    }
+
+    /// What is looked at: of a chat the chosen messages, newest first, each with a space behind it.
+    ///
+    // KONG(kong/plugins/ai-prompt-guard/filters/guard-prompt.lua): content in parts was refused; here
+    // its texts are looked at.
+    fn text(&self, doc: &Doc) -> Option<String> {
+        let Some(_) = doc.raw("messages").filter(|raw| *raw != "null") else { return prompt(doc) };
+        let messages = chat::messages(doc).ok()?;
+        let mut text = String::new();
+        let chosen = messages.iter().rev().filter(|message| self.all_roles || &*message.role == "user");
+        for message in chosen.take(if self.latest_only { 1 } else { usize::MAX }) {
+            push(&mut text, message)?;
+            text.push(' ');
+        }
+        Some(text)
+    }
+}
+
+fn push(text: &mut String, message: &Message<'_>) -> Option<()> {
+    match message.content().ok()? {
+        Content::Text(content) => text.push_str(&content),
+        Content::Parts(parts) => {
+            for part in parts.iter().filter_map(Part::text) {
+                text.push_str(part);
+                text.push(' ');
+            }
+        }
+        Content::None => {}
+    }
+    Some(())
+}
+
+/// The prompt of a completions request, or its prompts.
+fn prompt(doc: &Doc) -> Option<String> {
+    match doc.text("prompt") {
+        Some(prompt) => Some(prompt.into_owned()),
+        None => doc.field::<Vec<String>>("prompt").ok()?.map(|prompts| prompts.join(" ")),
+    }
+}
+
+impl Plugin for Guard {
+    fn request(&self, x: &mut Exchange, _head: &mut RequestHeader) -> Step {
+        let Some(ai) = &x.ai else { return Step::Next };
+        if self.passes(&ai.doc) {
+            return Step::Next;
+        }
+        SERIES.blocked.with_label_values(&[KIND.name]).inc();
+        Step::Fail(Error::bad_request("bad request"))
+    }
+
+    fn reads_body(&self) -> Option<usize> {
+        Some(self.limit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    fn guard(settings: serde_json::Value) -> Guard {
+        let mut whole = serde_json::json!({
+            "allow_all_conversation_history": false, "match_all_roles": false, "max_request_body_size": 1
+        });
+        whole.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+        Guard::new(&serde_json::from_value(whole).unwrap()).unwrap()
+    }
+
+    fn passes(guard: &Guard, body: &serde_json::Value) -> bool {
+        guard.passes(&Doc::parse(Bytes::from(body.to_string())).unwrap())
+    }
+
+    #[test]
+    fn deny_goes_before_allow_and_only_users_are_looked_at() {
+        let guard = guard(serde_json::json!({"allow_patterns": ["cheddar"], "deny_patterns": ["edam"]}));
+        let chat = |role: &str, text: &str| serde_json::json!({"messages": [{"role": role, "content": text}]});
+        assert!(passes(&guard, &chat("user", "cheddar please")));
+        assert!(!passes(&guard, &chat("user", "cheddar and edam")));
+        assert!(!passes(&guard, &chat("user", "brie")));
+        assert!(!passes(&guard, &chat("assistant", "cheddar")), "nothing of the user's is allowed");
+        assert!(passes(&guard, &serde_json::json!({"prompt": "cheddar"})));
+    }
+
+    #[test]
+    fn parts_are_looked_at() {
+        let guard = guard(serde_json::json!({"deny_patterns": ["edam"]}));
+        let parts = serde_json::json!([{"type": "text", "text": "some edam"}]);
+        assert!(!passes(&guard, &serde_json::json!({"messages": [{"role": "user", "content": parts}]})));
+    }
+
+    #[test]
+    fn look_around_is_understood_and_bounded() {
+        let guard = guard(serde_json::json!({"deny_patterns": ["(?<!not )forbidden", "(a+)+\\1$"]}));
+        let chat = |text: &str| serde_json::json!({"messages": [{"role": "user", "content": text}]});
+        assert!(passes(&guard, &chat("not forbidden")));
+        assert!(!passes(&guard, &chat("is forbidden")));
+        assert!(!passes(&guard, &chat(&format!("{}b", "a".repeat(5000)))), "no answer in time is no pass");
+    }
+
+    #[test]
+    fn a_pattern_that_does_not_compile_is_refused_by_its_place() {
+        let error = Patterns::new("deny_patterns", &["fine".into(), "[".into()]).err().unwrap();
+        assert!(error.message().starts_with("deny_patterns[1]: the pattern does not compile"));
+    }
 }

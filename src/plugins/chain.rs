@@ -10,28 +10,41 @@ use uuid::Uuid;
 /// The instances of one route (and consumer), ready to run.
 #[derive(Default)]
 pub struct Chain {
-    steps: Vec<Arc<dyn Plugin>>,
+    steps: Vec<Step>,
     loggers: Vec<Arc<dyn Plugin>>,
     pub targets: Option<Arc<Targets>>,
     /// What `prometheus` instances switched on.
     pub switches: Switches,
+    /// The largest body to be read: the limit of the first plugin that has one, as in Kong.
+    pub body_limit: Option<usize>,
+}
+
+/// One instance and its place in the order.
+pub struct Step {
+    pub priority: i32,
+    pub plugin: Arc<dyn Plugin>,
 }
 
 impl Chain {
     /// Orders the chosen instances: higher priority first, as Kong runs them.
-    pub fn new(mut chosen: Vec<(i32, Arc<dyn Plugin>)>) -> Self {
-        chosen.sort_by_key(|(priority, _)| std::cmp::Reverse(*priority));
-        let steps: Vec<_> = chosen.into_iter().map(|(_, plugin)| plugin).collect();
+    pub fn new(mut steps: Vec<Step>) -> Self {
+        steps.sort_by_key(|step| std::cmp::Reverse(step.priority));
+        let plugins = || steps.iter().map(|step| &step.plugin);
+        let targets = plugins().find_map(|plugin| plugin.targets().cloned());
+        let limit = plugins().find_map(|plugin| {
+            plugin.reads_body().or_else(|| plugin.targets().map(|targets| targets.max_body))
+        });
         Self {
-            targets: steps.iter().find_map(|plugin| plugin.targets().cloned()),
-            switches: steps.iter().find_map(|plugin| plugin.switches()).unwrap_or_default(),
-            loggers: steps.iter().filter(|plugin| plugin.logs()).cloned().collect(),
+            targets,
+            switches: plugins().find_map(|plugin| plugin.switches()).unwrap_or_default(),
+            loggers: plugins().filter(|plugin| plugin.logs()).cloned().collect(),
+            body_limit: limit,
             steps,
         }
     }
 
     /// All instances, in order.
-    pub fn steps(&self) -> &[Arc<dyn Plugin>] {
+    pub fn steps(&self) -> &[Step] {
         &self.steps
     }
 

@@ -1,5 +1,6 @@
 //! The plugins: one file each, one line in the list, run in the order of Kong's priorities.
 
+use self::consumers::Consumers;
 use crate::config::schema::{Record, Rule};
 use crate::error::{Error, Kind, Result};
 use crate::exchange::Exchange;
@@ -7,6 +8,8 @@ use crate::log::record::Record as LogRecord;
 use crate::meter::metrics::Switches;
 use crate::target::Targets;
 use crate::upstream::endpoint::Timeouts;
+use bytes::Bytes;
+use pingora::http::RequestHeader;
 use serde_json::Value;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -20,6 +23,7 @@ pub mod ai_proxy_advanced;
 pub mod ai_request_transformer;
 pub mod ai_response_transformer;
 pub mod chain;
+pub mod consumers;
 pub mod file_log;
 pub mod key_auth;
 pub mod prometheus;
@@ -73,6 +77,7 @@ pub struct Conf<'a> {
     pub config: &'a Value,
     /// Of the service that the route belongs to.
     pub timeouts: Timeouts,
+    pub consumers: &'a Arc<Consumers>,
 }
 
 impl Conf<'_> {
@@ -89,13 +94,45 @@ pub enum Step {
     Next,
     /// The request ends here.
     Fail(Error),
+    /// The request ends here, with an answer of the plugin's own.
+    Reply(Box<Reply>),
+}
+
+impl From<Result<()>> for Step {
+    fn from(result: Result<()>) -> Self {
+        result.map_or_else(Self::Fail, |()| Self::Next)
+    }
+}
+
+/// A plugin's own answer.
+pub struct Reply {
+    pub status: u16,
+    pub content_type: String,
+    pub body: Bytes,
+}
+
+/// Why a request ends before its upstream was asked.
+pub enum Stop {
+    Error(Error),
+    Reply(Box<Reply>),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
 }
 
 /// A plugin instance. Every hook is optional.
 pub trait Plugin: Send + Sync + 'static {
     /// Before the upstream is chosen, in order of priority.
-    fn request(&self, _x: &mut Exchange) -> Step {
+    fn request(&self, _x: &mut Exchange, _head: &mut RequestHeader) -> Step {
         Step::Next
+    }
+
+    /// The largest body it reads, if `request` reads it: then it is called when the body is there.
+    fn reads_body(&self) -> Option<usize> {
+        None
     }
 
     /// The targets that it sends requests to: it makes its route an AI route.
@@ -127,13 +164,32 @@ pub trait Plugin: Send + Sync + 'static {
 struct Unserved(&'static str);
 
 impl Plugin for Unserved {
-    fn request(&self, _x: &mut Exchange) -> Step {
+    fn request(&self, _x: &mut Exchange, _head: &mut RequestHeader) -> Step {
         let name = self.0;
         Step::Fail(Error::new(Kind::Unsupported, format!("plugin '{name}' is not served by this release of tollgate")))
     }
 
     fn unserved(&self) -> Option<String> {
         Some(format!("plugin '{}'", self.0))
+    }
+}
+
+/// Takes the pairs out of a request's query whose name `dropped` tells.
+pub fn drop_query(head: &mut RequestHeader, dropped: impl Fn(&str) -> bool) {
+    let Some(query) = head.uri.query() else { return };
+    let name_of = |pair: &str| {
+        let pair = form_urlencoded::parse(pair.as_bytes()).next();
+        pair.map(|(name, _)| name.into_owned()).unwrap_or_default()
+    };
+    if !query.split('&').any(|pair| dropped(&name_of(pair))) {
+        return;
+    }
+    let kept: Vec<&str> = query.split('&').filter(|pair| !dropped(&name_of(pair))).collect();
+    let path = head.uri.path();
+    let target = if kept.is_empty() { path.to_owned() } else { format!("{path}?{}", kept.join("&")) };
+    // A part of a valid target is a valid target.
+    if let Ok(uri) = target.parse() {
+        head.set_uri(uri);
     }
 }
 

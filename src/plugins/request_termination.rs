@@ -1,6 +1,11 @@
 //! request-termination: answers for the upstream.
 
-use super::PluginKind;
+use super::{Conf, Plugin, PluginKind, Reply, Step};
+use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::exchange::Exchange;
+use bytes::Bytes;
+use pingora::http::RequestHeader;
+use std::sync::Arc;
 use crate::config::formats;
 use crate::config::problems::Problems;
 use crate::config::rules::{get, is_set};
@@ -14,7 +19,7 @@ pub static KIND: PluginKind = PluginKind {
     schema,
     rules: Vec::new,
     consumer_scope: true,
-    build: super::unserved,
+    build: build,
 };
 
 /// `config`.
@@ -42,5 +47,53 @@ fn one_way_to_answer(config: &Value, out: &mut Problems<'_>) {
     let echo = get(config, "echo").and_then(Value::as_bool) == Some(true);
     if echo && (set("content_type") || set("body")) {
         out.push("echo cannot be used with content_type and body");
+    }
+}
+
+const JSON: &str = "application/json; charset=utf-8";
+
+#[derive(serde::Deserialize)]
+struct Settings {
+    status_code: u16,
+    message: Option<String>,
+    content_type: Option<String>,
+    body: Option<String>,
+    echo: bool,
+    trigger: Option<String>,
+}
+
+struct Termination {
+    status: u16,
+    content_type: String,
+    body: Bytes,
+    trigger: Option<String>,
+}
+
+fn build(conf: Conf<'_>) -> Result<Arc<dyn Plugin>> {
+    let settings: Settings = conf.read()?;
+    if settings.echo {
+        return Err(Error::new(ErrorKind::Unsupported, "echo: is not served by this release of tollgate"));
+    }
+    let status = settings.status_code;
+    let reason = http::StatusCode::from_u16(status).ok().and_then(|code| code.canonical_reason());
+    let message = settings.message.unwrap_or_else(|| reason.unwrap_or_default().to_owned());
+    let (content_type, body) = match settings.body {
+        Some(body) => (settings.content_type.unwrap_or_else(|| JSON.to_owned()), body),
+        None => (JSON.to_owned(), serde_json::json!({"message": message}).to_string()),
+    };
+    Ok(Arc::new(Termination { status, content_type, body: body.into(), trigger: settings.trigger }))
+}
+
+impl Plugin for Termination {
+    fn request(&self, _x: &mut Exchange, head: &mut RequestHeader) -> Step {
+        if let Some(trigger) = &self.trigger {
+            let query = head.uri.query().unwrap_or_default();
+            let named = form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == *trigger);
+            if !named && !head.headers.contains_key(trigger.as_str()) {
+                return Step::Next;
+            }
+        }
+        let content_type = self.content_type.clone();
+        Step::Reply(Box::new(Reply { status: self.status, content_type, body: self.body.clone() }))
     }
 }

@@ -1,7 +1,7 @@
 //! The head of the client's answer.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pingora::http::ResponseHeader;
 
 /// What Kong calls itself towards clients; dashboards and tests know it.
@@ -58,6 +58,14 @@ pub fn proxied(
     head.insert_header("x-kong-proxy-latency", latency.own)?;
     head.insert_header("x-kong-request-id", id)?;
     Ok(head)
+}
+
+/// Adds what plugins have to say, over what is there under the same names.
+pub fn add(head: &mut ResponseHeader, added: &[(HeaderName, HeaderValue)]) {
+    for (name, value) in added {
+        // Both are checked already: inserting them does not fail.
+        let _ = head.insert_header(name.clone(), value.clone());
+    }
 }
 
 /// The head of an answer of the gateway's own.

@@ -40,6 +40,8 @@ pub struct Series {
     pub(super) own: Own,
     /// Reloads of the configuration, by result.
     pub reloads: IntCounterVec,
+    /// Prompts that a plugin refused, by plugin.
+    pub blocked: IntCounterVec,
     /// Exchanges under way.
     pub in_flight: IntGauge,
     /// Log records that a full queue turned away.
@@ -92,6 +94,7 @@ impl Series {
             ai: Ai::declare(&to),
             own: Own::declare(&to),
             reloads: to.counts("tollgate_config_reloads_total", "Reloads of the configuration", &["result"]),
+            blocked: to.counts("tollgate_blocked_total", "Prompts that a plugin refused", &["plugin"]),
             in_flight: to.gauge("tollgate_exchanges_in_flight", "Exchanges under way"),
             log_dropped: to.gauge("tollgate_log_records_dropped", "Log records that a full queue turned away"),
             registry,
