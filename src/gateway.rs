@@ -52,7 +52,11 @@ impl Gateway {
         }
         if chain.body_limit.is_some() {
             // KONG(kong/llm/plugin): such a plugin edits any request there; here it needs an AI route.
-            return Err(Error::new(Kind::Unsupported, "a plugin of this route edits prompts, but no plugin sends them to a model").into());
+            return Err(Error::new(
+                Kind::Unsupported,
+                "a plugin of this route edits prompts, but no plugin sends them to a model",
+            )
+            .into());
         }
         if entry.upstream.is_none() {
             return Err(Error::new(Kind::NoService, "no Service found with those values").into());
@@ -80,7 +84,8 @@ fn route(session: &Session, x: &mut Exchange) -> Served<()> {
     };
     let Some(entry) = snapshot.entry(found.index).cloned() else { return Err(attempts::collect::internal()) };
     let service_path = entry.service.as_ref().and_then(|service| service.path.as_deref());
-    let path = found.upstream_path(service_path, entry.route.strip_path, entry.route.path_handling).into_owned();
+    let path =
+        found.upstream_path(service_path, entry.route.strip_path, entry.route.path_handling).into_owned();
     let prefix = (entry.route.strip_path && found.prefix_len > 1).then(|| found.prefix().to_owned());
     x.route = Some(Matched { entry, captures: found.captures, path, prefix });
     match found.outcome {

@@ -106,12 +106,7 @@ fn tries(x: &Exchange) -> Vec<Try> {
     x.upstream.tries.iter().filter_map(one).collect()
 }
 
-fn ai_part<'a>(
-    ai: &'a AiSide,
-    settled: &'a Settlement,
-    plugin: &'a str,
-    request: &'a str,
-) -> AiExchange<'a> {
+fn ai_part<'a>(ai: &'a AiSide, settled: &'a Settlement, plugin: &'a str, request: &'a str) -> AiExchange<'a> {
     let target = ai.targets.list.get(ai.target);
     let payloads = target.is_some_and(|target| target.conf.logging.log_payloads);
     AiExchange {
@@ -142,7 +137,9 @@ fn usage(settled: &Settlement) -> Usage {
         time_to_first_token: settled.times.first_token.map(millis),
         prompt_tokens_details: (tally.cached.is_some() || tally.cache_write.is_some())
             .then_some(PromptDetails { cached_tokens: tally.cached, cache_write_tokens: tally.cache_write }),
-        completion_tokens_details: tally.reasoning.map(|reasoning_tokens| CompletionDetails { reasoning_tokens }),
+        completion_tokens_details: tally
+            .reasoning
+            .map(|reasoning_tokens| CompletionDetails { reasoning_tokens }),
     }
 }
 

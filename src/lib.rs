@@ -13,14 +13,14 @@ pub mod gateway;
 
 // The stages, in order.
 pub mod accept;
-pub mod route;
-pub mod plugins;
-pub mod target;
-pub mod provider;
-pub mod upstream;
-pub mod respond;
-pub mod meter;
 pub mod log;
+pub mod meter;
+pub mod plugins;
+pub mod provider;
+pub mod respond;
+pub mod route;
+pub mod target;
+pub mod upstream;
 
 // Where the stages meet: AI exchanges, plain routes, and the end of both.
 pub mod attempts;

@@ -18,12 +18,7 @@ pub enum Phase {
 /// Runs the plugins of one phase in order, until one ends the request.
 ///
 /// One of them may find out who the consumer is: from there on the consumer's own instances run.
-pub fn run(
-    entry: &Arc<Entry>,
-    phase: Phase,
-    x: &mut Exchange,
-    head: &mut RequestHeader,
-) -> Result<(), Stop> {
+pub fn run(entry: &Arc<Entry>, phase: Phase, x: &mut Exchange, head: &mut RequestHeader) -> Result<(), Stop> {
     let mut below = i32::MAX;
     loop {
         let chain = entry.chain_of(x.consumer.as_deref());

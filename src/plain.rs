@@ -13,7 +13,9 @@ use pingora_proxy::Session;
 
 /// Where the request goes, with the service's timeouts.
 pub async fn peer(x: &mut Exchange) -> Result<Box<HttpPeer>> {
-    let Some(entry) = x.entry().cloned() else { return PingoraError::e_explain(ErrorType::InternalError, "no route") };
+    let Some(entry) = x.entry().cloned() else {
+        return PingoraError::e_explain(ErrorType::InternalError, "no route");
+    };
     let Some(upstream) = &entry.upstream else {
         return PingoraError::e_explain(ErrorType::InternalError, "no service");
     };
@@ -41,8 +43,9 @@ pub fn request(session: &Session, upstream: &mut RequestHeader, x: &mut Exchange
         Some(query) => format!("{}?{query}", route.path),
         None => route.path.clone(),
     };
-    let uri = PathAndQuery::try_from(target.as_str())
-        .map_err(|_| PingoraError::explain(ErrorType::InvalidHTTPHeader, "the path cannot be sent upstream"))?;
+    let uri = PathAndQuery::try_from(target.as_str()).map_err(|_| {
+        PingoraError::explain(ErrorType::InvalidHTTPHeader, "the path cannot be sent upstream")
+    })?;
     upstream.set_uri(uri.into());
     let own_host = route.entry.upstream.as_ref().map(|upstream| upstream.authority.clone());
     let host = if route.entry.route.preserve_host { Some(host(session).to_owned()) } else { own_host };

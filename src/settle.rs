@@ -7,7 +7,10 @@ use pingora_proxy::Session;
 
 /// Counts and logs an exchange whose answer is out.
 pub fn exchange(session: &Session, x: &mut Exchange) {
-    let status = x.answer.status.unwrap_or_else(|| session.response_written().map_or(499, |head| head.status.as_u16()));
+    let status = x
+        .answer
+        .status
+        .unwrap_or_else(|| session.response_written().map_or(499, |head| head.status.as_u16()));
     x.answer.status = Some(if x.answer.client_gone { 499 } else { status });
     if let Some(error) = &x.answer.error {
         SERIES.error(error.kind());

@@ -143,7 +143,8 @@ impl Builder<'_, '_> {
         let timeouts = service.map_or_else(Timeouts::default, |service| timeouts(service));
         let scope = Scope { route: Some(route.id), service: route.service, ..Scope::default() };
         let label = |name: Option<&String>, id: Uuid| name.cloned().unwrap_or_else(|| id.to_string());
-        let service_label = service.map_or_else(String::new, |service| label(service.name.as_ref(), service.id));
+        let service_label =
+            service.map_or_else(String::new, |service| label(service.name.as_ref(), service.id));
         Entry {
             metrics: RouteMetrics::new(&service_label, &label(route.name.as_ref(), route.id)),
             upstream: service.map(|service| plain(service, timeouts)),
@@ -159,9 +160,11 @@ impl Builder<'_, '_> {
     fn by_consumer(&mut self, scope: Scope, timeouts: Timeouts) -> HashMap<Uuid, Chain> {
         let plugins = self.plugins;
         let bound = |consumer: &Consumer| {
-            let group = consumer.groups.iter().copied().find(|group| {
-                plugins.iter().any(|plugin| plugin.consumer_group == Some(*group))
-            });
+            let group = consumer
+                .groups
+                .iter()
+                .copied()
+                .find(|group| plugins.iter().any(|plugin| plugin.consumer_group == Some(*group)));
             let own = plugins.iter().any(|plugin| plugin.consumer == Some(consumer.id));
             (own || group.is_some()).then_some((consumer.id, group))
         };

@@ -79,7 +79,9 @@ async fn status(State(facts): State<Facts>) -> Response {
 async fn root() -> Response {
     let plugins: serde_json::Map<_, _> = crate::plugins::KINDS
         .iter()
-        .map(|kind| (kind.name.to_owned(), json!({"version": env!("CARGO_PKG_VERSION"), "priority": kind.priority})))
+        .map(|kind| {
+            (kind.name.to_owned(), json!({"version": env!("CARGO_PKG_VERSION"), "priority": kind.priority}))
+        })
         .collect();
     let body = json!({
         "tagline": "Welcome to kong",

@@ -1,14 +1,14 @@
 //! Answers that are read whole: checked, metered, translated where the dialects differ.
 
-use super::{Outcome, Try};
 use super::downstream::Downstream;
+use super::{Outcome, Try};
 use crate::error::{Error, Kind, Result};
 use crate::meter::account::Account;
 use crate::meter::metrics::Ending;
 use crate::upstream::attempt::Answer;
 use crate::upstream::inflate::Inflate;
-use bytes::{Bytes, BytesMut};
 use crate::wire::chat;
+use bytes::{Bytes, BytesMut};
 use http::header;
 use std::borrow::Cow;
 
@@ -22,16 +22,16 @@ pub async fn reply(
     mut answer: Answer,
     account: &mut Account,
 ) -> Result<Outcome> {
-    let body = down.to_the_end(whole(&mut answer)).await?;
+    let body = down.to_the_end(std::pin::pin!(whole(&mut answer))).await?;
     let status = answer.status();
     let headers = answer.headers().cloned().unwrap_or_default();
     answer.done().await;
     let coding = headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
     let plain = Inflate::all(coding.unwrap_or_default(), &body)?;
     let dialect = &current.settled.driver.dialect;
-    let decoded = dialect
-        .reply(&current.call, plain.clone())
-        .map_err(|error| super::encode::untransformed(current.provider, current.call.conf.route_type, &error))?;
+    let decoded = dialect.reply(&current.call, plain.clone()).map_err(|error| {
+        super::encode::untransformed(current.provider, current.call.conf.route_type, &error)
+    })?;
     account.reply(decoded.usage, decoded.body.clone());
     let model = decoded.model;
     let untouched = same(&decoded.body, &plain);
@@ -78,7 +78,7 @@ pub async fn pass(
     down.head(head).await;
     let mut tap = Tap::default();
     loop {
-        let piece = match down.to_the_end(answer.chunk()).await {
+        let piece = match down.to_the_end(std::pin::pin!(answer.chunk())).await {
             Ok(Some(piece)) => piece,
             Ok(None) => break,
             Err(error) => {
@@ -157,4 +157,3 @@ fn accepts(down: &Downstream<'_>, coding: &str) -> bool {
 pub fn internal() -> Error {
     Error::new(Kind::Internal, "An unexpected error occurred")
 }
-

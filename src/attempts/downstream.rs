@@ -39,9 +39,8 @@ impl<'a> Downstream<'a> {
 
     /// Waits for `work` to its end, and notes if the client hangs up meanwhile: what an upstream
     /// serves is metered also when nobody takes it.
-    pub async fn to_the_end<F: Future>(&mut self, work: F) -> F::Output {
-        let mut work = std::pin::pin!(work);
-        if let Some(output) = self.unless_gone(work.as_mut()).await {
+    pub async fn to_the_end<F: Future + Unpin>(&mut self, mut work: F) -> F::Output {
+        if let Some(output) = self.unless_gone(&mut work).await {
             return output;
         }
         let from = Instant::now();

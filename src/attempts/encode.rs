@@ -52,7 +52,8 @@ pub fn encode(
 
 fn translated(settled: &Settled, call: &Call<'_>) -> Result<Outbound> {
     let mut outbound = settled.driver.dialect.request(call).map_err(|error| untranslated(settled, &error))?;
-    let json: (HeaderName, HeaderValue) = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let json: (HeaderName, HeaderValue) =
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if !outbound.headers.iter().any(|(name, _)| *name == header::CONTENT_TYPE) {
         outbound.headers.push(json);
     }

@@ -9,8 +9,9 @@ pub mod downstream;
 pub mod encode;
 pub mod stream;
 
+use crate::accept::id::RequestId;
 use crate::accept::{self, Patience, form};
-use crate::config::target::{Operation, TargetConf};
+use crate::config::target::Operation;
 use crate::error::{Error, Kind, Result};
 use crate::exchange::{AiSide, Exchange};
 use crate::meter::account::{Account, Holder};
@@ -21,7 +22,7 @@ use crate::provider::Call;
 use crate::respond::head::{self, Latency};
 use crate::target::ask::Ask;
 use crate::target::template::Source;
-use crate::target::{Settled, Target, Targets};
+use crate::target::{Choice, Settled, Target, Targets};
 use crate::upstream::attempt::{Answer, Connections};
 use crate::wire::doc::Doc;
 use downstream::Downstream;
@@ -54,7 +55,12 @@ pub struct Outcome {
 
 impl Try<'_> {
     /// The head of the client's answer, without length or coding of its body.
-    pub fn head(&self, status: u16, upstream: &HeaderMap, rewritten: bool) -> pingora::Result<ResponseHeader> {
+    pub fn head(
+        &self,
+        status: u16,
+        upstream: &HeaderMap,
+        rewritten: bool,
+    ) -> pingora::Result<ResponseHeader> {
         let mut head = head::proxied(status, upstream, rewritten, self.latency, self.id)?;
         if self.settled.operation() != Operation::Preserve {
             // A provider's session cookies belong to the gateway, not to its clients.
@@ -101,7 +107,7 @@ pub async fn serve(
         account: None,
     });
     phases::run(&entry, Phase::Body, x, session.req_header_mut())?;
-    Box::pin(attempt(connections, session, x, &targets)).await?;
+    attempt(connections, session, x, &targets).await?;
     Ok(())
 }
 
@@ -126,66 +132,95 @@ async fn read(
     Doc::parse(form::to_json(format, body).await?)
 }
 
+/// What one try of a target rests on.
+struct Plan<'a> {
+    target: &'a Target,
+    settled: Choice<'a>,
+    ask: Ask,
+    doc: Doc,
+    id: RequestId,
+    now: u64,
+}
+
+impl<'a> Plan<'a> {
+    /// Settles the target for this request, and checks that it serves it.
+    fn of(session: &Session, x: &mut Exchange, targets: &'a Targets) -> Result<Self> {
+        let Some(ai) = x.ai.as_mut() else { return Err(collect::internal()) };
+        let Some(target) = targets.list.get(ai.target) else { return Err(collect::internal()) };
+        let head = session.req_header();
+        let source = Source {
+            headers: &head.headers,
+            captures: x.route.as_ref().map(|route| route.captures.as_slice()).unwrap_or_default(),
+            query: head.uri.query().unwrap_or_default(),
+        };
+        let settled = target.settle(&source, targets.timeouts)?;
+        let ask = Ask::read(&ai.doc, &settled.conf, targets.streaming)?;
+        ai.model.clone_from(&ask.model);
+        ai.stream = ask.stream;
+        Ok(Self { target, settled, ask, doc: ai.doc.clone(), id: x.id, now: x.started_at / 1000 })
+    }
+
+    fn call(&self) -> Call<'_> {
+        Call {
+            conf: &self.settled.conf,
+            doc: &self.doc,
+            model: &self.ask.model,
+            stream: self.ask.stream,
+            include_usage: self.ask.include_usage,
+            now: self.now,
+            id: self.id.as_str(),
+        }
+    }
+}
+
 async fn attempt(
     connections: &Arc<Connections>,
     session: &mut Session,
     x: &mut Exchange,
     targets: &Targets,
 ) -> Result<()> {
-    let Some(ai) = x.ai.as_mut() else { return Err(collect::internal()) };
-    let Some(target) = targets.list.get(ai.target) else { return Err(collect::internal()) };
-    let captures = x.route.as_ref().map(|route| route.captures.as_slice()).unwrap_or_default();
-    let source = Source {
-        headers: &session.req_header().headers,
-        captures,
-        query: session.req_header().uri.query().unwrap_or_default(),
-    };
-    let settled = target.settle(&source, targets.timeouts)?;
-    let ask = Ask::read(&ai.doc, &settled.conf, targets.streaming)?;
-    ai.model.clone_from(&ask.model);
-    ai.stream = ask.stream;
-    let doc = ai.doc.clone();
-    let id = x.id;
-    let call = Call {
-        conf: &settled.conf,
-        doc: &doc,
-        model: &ask.model,
-        stream: ask.stream,
-        include_usage: ask.include_usage,
-        now: x.started_at / 1000,
-        id: id.as_str(),
-    };
-    let (request, path) = encode::encode(session, x, &settled, &call)?;
+    let plan = Plan::of(session, x, targets)?;
+    let (request, path) = encode::encode(session, x, &plan.settled, &plan.call())?;
     x.upstream.uri = Some(path);
-    let mut account = Account::open(holder(x, target, &settled.conf), doc.clone(), x.begun);
+    let mut account = Account::open(holder(x, &plan), plan.doc.clone(), x.begun);
     let mut down = Downstream::new(session);
-    let sent = connections.send(&settled.endpoint, &request, targets.timeouts);
-    let sent = Box::pin(answer(&mut down, x, sent, ask.stream)).await;
-    let answer = match sent {
-        Ok(answer) => answer,
+    let sent = connections.send(&plan.settled.endpoint, &request, targets.timeouts);
+    match answer(&mut down, x, sent, plan.ask.stream).await {
+        Ok(answer) => deliver(&mut down, x, &plan, answer, account).await,
         Err(error) => {
-            target.metrics.attempt(error.kind().label());
+            plan.target.metrics.attempt(error.kind().label());
             let gone = error.kind() == Kind::ClientGone;
             account.end(if gone { Ending::ClientGone } else { Ending::Refused });
             keep(x, account);
             x.answer.client_gone = gone;
-            return Err(error);
+            Err(error)
         }
-    };
+    }
+}
+
+/// Gives the client what the upstream answered.
+async fn deliver(
+    down: &mut Downstream<'_>,
+    x: &mut Exchange,
+    plan: &Plan<'_>,
+    answer: Answer,
+    mut account: Account,
+) -> Result<()> {
     account.head();
-    target.metrics.attempt(outcome_label(answer.status()));
-    let wants_model = targets.model_header || down.session.req_header().headers.contains_key("kong-debug");
+    plan.target.metrics.attempt(outcome_label(answer.status()));
+    let shown = x.ai.as_ref().is_some_and(|ai| ai.targets.model_header)
+        || down.session.req_header().headers.contains_key("kong-debug");
     let current = Try {
-        settled: &settled,
-        provider: target.provider,
-        model_header: wants_model.then(|| format!("{}/{}", target.provider, ask.model)),
+        settled: &plan.settled,
+        provider: plan.target.provider,
+        model_header: shown.then(|| format!("{}/{}", plan.target.provider, plan.ask.model)),
         latency: Latency { upstream: Some(millis(x.upstream.waited)), own: millis(x.own_time()) },
-        call,
-        id: id.as_str(),
+        call: plan.call(),
+        id: plan.id.as_str(),
         added: std::mem::take(&mut x.answer.added),
     };
     down.waited = Duration::ZERO;
-    let result = respond(&mut down, &current, answer, &mut account).await;
+    let result = respond(down, &current, answer, &mut account).await;
     x.upstream.waited += down.waited;
     x.upstream.received = down.waited;
     x.answer.client_gone = down.gone;
@@ -232,6 +267,8 @@ async fn answer(
     sent: impl Future<Output = Result<Answer>>,
     stream: bool,
 ) -> Result<Answer> {
+    // Pinned once: it is the largest part of the exchange's future, and moving it is copying it.
+    let sent = std::pin::pin!(sent);
     let answer = if stream {
         let gone = || Err(Error::new(Kind::ClientGone, "the client hung up"));
         down.unless_gone(sent).await.unwrap_or_else(gone)
@@ -245,14 +282,14 @@ async fn answer(
     answer
 }
 
-fn holder(x: &Exchange, target: &Target, conf: &TargetConf) -> Holder {
-    let switches = x.chain().switches;
+fn holder(x: &Exchange, plan: &Plan<'_>) -> Holder {
+    let logging = plan.settled.conf.logging;
     Holder {
-        metrics: target.metrics.clone(),
-        price: target.price,
-        kong: switches.ai_metrics && conf.logging.log_statistics,
-        payloads: conf.logging.log_statistics && conf.logging.log_payloads,
-        estimate: conf.route_type != Operation::Preserve,
+        metrics: plan.target.metrics.clone(),
+        price: plan.target.price,
+        kong: x.chain().switches.ai_metrics && logging.log_statistics,
+        payloads: logging.log_statistics && logging.log_payloads,
+        estimate: plan.settled.operation() != Operation::Preserve,
     }
 }
 

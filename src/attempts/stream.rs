@@ -27,6 +27,9 @@ const QUIET: Duration = Duration::from_millis(50);
 /// and no longer than this altogether. Then the upstream is hung up on, which ends its work.
 const DRAIN: Duration = Duration::from_secs(1);
 
+/// The most that is taken before it is written.
+const AT_ONCE: usize = 64 * 1024;
+
 /// Whether the answer is to be relayed as a stream.
 pub fn is_stream(answer: &Answer, current: &Try<'_>) -> bool {
     let kind = answer.headers().and_then(|headers| headers.get(header::CONTENT_TYPE));
@@ -59,36 +62,55 @@ pub async fn relay(
     down.head(head).await;
     let mut relay = Relay::new(current);
     loop {
-        let piece = match down.unless_gone(answer.chunk()).await {
-            None => {
-                drain(&mut answer, &mut relay, account, inflate.as_mut()).await;
-                account.end(Ending::ClientGone);
-                break;
-            }
-            Some(Ok(Some(piece))) => piece,
-            Some(Ok(None)) => {
-                finish(down, &mut relay, End::Clean, account).await;
-                answer.done().await;
-                break;
-            }
-            Some(Err(_)) => {
-                finish(down, &mut relay, End::Cut, account).await;
-                break;
-            }
+        let Some(read) = down.unless_gone(answer.chunk()).await else {
+            drain(&mut answer, &mut relay, account, inflate.as_mut()).await;
+            account.end(Ending::ClientGone);
+            break;
         };
-        let pushed = inflated(inflate.as_mut(), piece).and_then(|piece| relay.push(piece, account));
-        let failed = pushed.is_err();
+        let end = take_ready(read, &mut answer, &mut relay, account, inflate.as_mut());
+        if let Some(end) = end {
+            finish(down, &mut relay, end, account).await;
+            if end == End::Clean {
+                answer.done().await;
+            }
+            break;
+        }
         let out = relay.take(account);
         if !out.is_empty() {
             down.body(out, false).await;
         }
-        if failed {
-            finish(down, &mut relay, End::Cut, account).await;
-            break;
-        }
     }
     outcome.model = relay.model();
     Ok(outcome)
+}
+
+/// Takes one read and all that is here already: what has arrived together leaves together, and
+/// nothing waits. Says whether the stream ended.
+fn take_ready(
+    first: Result<Option<Bytes>>,
+    answer: &mut Answer,
+    relay: &mut Relay,
+    account: &mut Account,
+    mut inflate: Option<&mut Inflate>,
+) -> Option<End> {
+    let mut read = first;
+    let mut taken = 0;
+    loop {
+        let piece = match read {
+            Ok(Some(piece)) => piece,
+            Ok(None) => return Some(End::Clean),
+            Err(_) => return Some(End::Cut),
+        };
+        taken += piece.len();
+        let pushed = inflated(inflate.as_deref_mut(), piece).and_then(|piece| relay.push(piece, account));
+        if pushed.is_err() {
+            return Some(End::Cut);
+        }
+        if taken > AT_ONCE {
+            return None;
+        }
+        read = answer.ready()?;
+    }
 }
 
 fn inflated(inflate: Option<&mut Inflate>, piece: Bytes) -> Result<Bytes> {
@@ -113,7 +135,12 @@ async fn finish(down: &mut Downstream<'_>, relay: &mut Relay, end: End, account:
     }
 }
 
-async fn drain(answer: &mut Answer, relay: &mut Relay, account: &mut Account, mut inflate: Option<&mut Inflate>) {
+async fn drain(
+    answer: &mut Answer,
+    relay: &mut Relay,
+    account: &mut Account,
+    mut inflate: Option<&mut Inflate>,
+) {
     answer.set_read_timeout(QUIET);
     let read = async {
         while let Ok(Some(piece)) = answer.chunk().await {
@@ -137,7 +164,11 @@ enum Relay {
 impl Relay {
     fn new(current: &Try<'_>) -> Self {
         let preserve = current.settled.operation() == Operation::Preserve;
-        let plan = if preserve { StreamPlan::Verbatim } else { current.settled.driver.dialect.stream(&current.call) };
+        let plan = if preserve {
+            StreamPlan::Verbatim
+        } else {
+            current.settled.driver.dialect.stream(&current.call)
+        };
         match plan {
             StreamPlan::Verbatim => Self::Verbatim(Verbatim {
                 events: SseEvents::default(),

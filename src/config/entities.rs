@@ -93,7 +93,10 @@ pub struct Plugin {
 impl fmt::Debug for Plugin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // `config` holds resolved secrets.
-        f.debug_struct("Plugin").field("name", &self.kind.name).field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("Plugin")
+            .field("name", &self.kind.name)
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 
@@ -118,7 +121,10 @@ pub struct Consumer {
 
 impl fmt::Debug for Consumer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Consumer").field("id", &self.id).field("username", &self.username).finish_non_exhaustive()
+        f.debug_struct("Consumer")
+            .field("id", &self.id)
+            .field("username", &self.username)
+            .finish_non_exhaustive()
     }
 }
 

@@ -129,12 +129,7 @@ impl Account {
         if self.settled.is_none() {
             let settlement = self.close();
             let kong = self.holder.kong;
-            self.holder.metrics.settle(
-                settlement.ending,
-                settlement.tally.as_ref(),
-                settlement.times,
-                kong,
-            );
+            self.holder.metrics.settle(settlement.ending, settlement.tally.as_ref(), settlement.times, kong);
             self.settled = Some(settlement);
         }
         self.settled.get_or_insert_with(|| Settlement {

@@ -27,9 +27,7 @@ impl Price {
 
     /// What that many tokens cost.
     pub fn of(self, prompt: u64, completion: u64) -> Amount {
-        Amount(
-            u128::from(prompt) * u128::from(self.input) + u128::from(completion) * u128::from(self.output),
-        )
+        Amount(u128::from(prompt) * u128::from(self.input) + u128::from(completion) * u128::from(self.output))
     }
 }
 

@@ -1,16 +1,16 @@
 //! acl: lets in, or keeps out, the consumers of named groups.
 
 use super::{Conf, Plugin, PluginKind, Step};
+use crate::config::schema::{Field, Kind, Record, Rule};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::exchange::Exchange;
 use http::HeaderValue;
 use pingora::http::RequestHeader;
 use std::sync::Arc;
-use crate::config::schema::{Field, Kind, Record, Rule};
 
 /// Its entry in the list of plugins.
 pub static KIND: PluginKind =
-    PluginKind { name: "acl", priority: 950, schema, rules, consumer_scope: false, build: build };
+    PluginKind { name: "acl", priority: 950, schema, rules, consumer_scope: false, build };
 
 /// `config`.
 pub fn schema() -> Record {

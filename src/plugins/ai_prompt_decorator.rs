@@ -1,24 +1,18 @@
 //! ai-prompt-decorator: puts messages before and after those of the client.
 
 use super::{Conf, Plugin, PluginKind, Step};
+use crate::config::llm;
+use crate::config::schema::{Field, Kind, Record, Rule};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::exchange::Exchange;
 use crate::wire::doc::{Doc, Side};
 use pingora::http::RequestHeader;
 use serde_json::value::RawValue;
-use crate::config::llm;
-use crate::config::schema::{Field, Kind, Record, Rule};
 use std::sync::Arc;
 
 /// Its entry in the list of plugins.
-pub static KIND: PluginKind = PluginKind {
-    name: "ai-prompt-decorator",
-    priority: 772,
-    schema,
-    rules,
-    consumer_scope: true,
-    build: build,
-};
+pub static KIND: PluginKind =
+    PluginKind { name: "ai-prompt-decorator", priority: 772, schema, rules, consumer_scope: true, build };
 
 /// `config`.
 pub fn schema() -> Record {
@@ -76,13 +70,13 @@ struct Decorator {
 
 fn build(conf: Conf<'_>) -> Result<Arc<dyn Plugin>> {
     let Settings { prompts, max_request_body_size: limit } = conf.read()?;
-    let (front, back) = (written(prompts.prepend)?, written(prompts.append)?);
+    let (front, back) = (written(prompts.prepend.as_deref())?, written(prompts.append.as_deref())?);
     Ok(Arc::new(Decorator { front, back, limit }))
 }
 
-fn written(messages: Option<Vec<Message>>) -> Result<Vec<Box<RawValue>>> {
+fn written(messages: Option<&[Message]>) -> Result<Vec<Box<RawValue>>> {
     let raw = |message: &Message| serde_json::value::to_raw_value(message);
-    let written: Result<Vec<_>, _> = messages.iter().flatten().map(raw).collect();
+    let written: Result<Vec<_>, _> = messages.unwrap_or_default().iter().map(raw).collect();
     written.map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))
 }
 
@@ -115,11 +109,12 @@ mod tests {
     fn both_ends_are_spliced_and_the_rest_is_untouched() {
         let message = |content: &str| Message { role: "system".to_owned(), content: content.to_owned() };
         let decorator = Decorator {
-            front: written(Some(vec![message("a \"b\"")])).unwrap(),
-            back: written(Some(vec![message("z")])).unwrap(),
+            front: written(Some(&[message("a \"b\"")])).unwrap(),
+            back: written(Some(&[message("z")])).unwrap(),
             limit: 1,
         };
-        let mut doc = Doc::parse(Bytes::from_static(br#"{"messages":[{"role":"user", "content":1.0}]}"#)).unwrap();
+        let mut doc =
+            Doc::parse(Bytes::from_static(br#"{"messages":[{"role":"user", "content":1.0}]}"#)).unwrap();
         decorator.decorate(&mut doc).unwrap();
         assert_eq!(
             doc.raw("messages").unwrap(),

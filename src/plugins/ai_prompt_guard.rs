@@ -1,6 +1,8 @@
 //! ai-prompt-guard: lets prompts pass by what matches them.
 
 use super::{Conf, Plugin, PluginKind, Step};
+use crate::config::llm;
+use crate::config::schema::{Conditional, Field, Kind, Match, Record, Rule};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::exchange::Exchange;
 use crate::meter::metrics::SERIES;
@@ -9,18 +11,10 @@ use crate::wire::doc::Doc;
 use pingora::http::RequestHeader;
 use regex::RegexSet;
 use std::sync::Arc;
-use crate::config::llm;
-use crate::config::schema::{Conditional, Field, Kind, Match, Record, Rule};
 
 /// Its entry in the list of plugins.
-pub static KIND: PluginKind = PluginKind {
-    name: "ai-prompt-guard",
-    priority: 771,
-    schema,
-    rules,
-    consumer_scope: true,
-    build: build,
-};
+pub static KIND: PluginKind =
+    PluginKind { name: "ai-prompt-guard", priority: 771, schema, rules, consumer_scope: true, build };
 
 /// `config`. A pattern that does not compile is no problem of the file: see the runtime.
 pub fn schema() -> Record {
@@ -192,7 +186,7 @@ mod tests {
     use super::*;
     use bytes::Bytes;
 
-    fn guard(settings: serde_json::Value) -> Guard {
+    fn guard(settings: &serde_json::Value) -> Guard {
         let mut whole = serde_json::json!({
             "allow_all_conversation_history": false, "match_all_roles": false, "max_request_body_size": 1
         });
@@ -206,8 +200,9 @@ mod tests {
 
     #[test]
     fn deny_goes_before_allow_and_only_users_are_looked_at() {
-        let guard = guard(serde_json::json!({"allow_patterns": ["cheddar"], "deny_patterns": ["edam"]}));
-        let chat = |role: &str, text: &str| serde_json::json!({"messages": [{"role": role, "content": text}]});
+        let guard = guard(&serde_json::json!({"allow_patterns": ["cheddar"], "deny_patterns": ["edam"]}));
+        let chat =
+            |role: &str, text: &str| serde_json::json!({"messages": [{"role": role, "content": text}]});
         assert!(passes(&guard, &chat("user", "cheddar please")));
         assert!(!passes(&guard, &chat("user", "cheddar and edam")));
         assert!(!passes(&guard, &chat("user", "brie")));
@@ -217,14 +212,14 @@ mod tests {
 
     #[test]
     fn parts_are_looked_at() {
-        let guard = guard(serde_json::json!({"deny_patterns": ["edam"]}));
+        let guard = guard(&serde_json::json!({"deny_patterns": ["edam"]}));
         let parts = serde_json::json!([{"type": "text", "text": "some edam"}]);
         assert!(!passes(&guard, &serde_json::json!({"messages": [{"role": "user", "content": parts}]})));
     }
 
     #[test]
     fn look_around_is_understood_and_bounded() {
-        let guard = guard(serde_json::json!({"deny_patterns": ["(?<!not )forbidden", "(a+)+\\1$"]}));
+        let guard = guard(&serde_json::json!({"deny_patterns": ["(?<!not )forbidden", "(a+)+\\1$"]}));
         let chat = |text: &str| serde_json::json!({"messages": [{"role": "user", "content": text}]});
         assert!(passes(&guard, &chat("not forbidden")));
         assert!(!passes(&guard, &chat("is forbidden")));

@@ -1,6 +1,8 @@
 //! ai-prompt-template: fills prompts that the configuration holds.
 
 use super::{Conf, Plugin, PluginKind, Step};
+use crate::config::llm;
+use crate::config::schema::{Field, Kind, Record};
 use crate::error::{Error, Result};
 use crate::exchange::Exchange;
 use crate::wire::doc::Doc;
@@ -8,8 +10,6 @@ use bytes::Bytes;
 use pingora::http::RequestHeader;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
-use crate::config::llm;
-use crate::config::schema::{Field, Kind, Record};
 use std::sync::Arc;
 
 /// Its entry in the list of plugins.
@@ -19,7 +19,7 @@ pub static KIND: PluginKind = PluginKind {
     schema,
     rules: Vec::new,
     consumer_scope: true,
-    build: build,
+    build,
 };
 
 /// `config`.
@@ -85,10 +85,13 @@ impl Templates {
     fn render(&self, doc: &Doc) -> Result<Option<Doc>> {
         let chosen = match (reference(doc, "messages"), reference(doc, "prompt")) {
             (Some(_), Some(_)) => {
-                return Err(Error::bad_request("cannot run 'messages' and 'prompt' templates at the same time"));
+                return Err(Error::bad_request(
+                    "cannot run 'messages' and 'prompt' templates at the same time",
+                ));
             }
             (None, None) if doc.raw("messages").is_none() && doc.raw("prompt").is_none() => {
-                let message = "only 'llm/v1/chat' and 'llm/v1/completions' formats are supported for templating";
+                let message =
+                    "only 'llm/v1/chat' and 'llm/v1/completions' formats are supported for templating";
                 return Err(Error::bad_request(message));
             }
             (chat, completion) => chat.or(completion),
@@ -100,12 +103,14 @@ impl Templates {
                 Err(Error::bad_request("this LLM route only supports templated requests"))
             };
         };
-        let template = self.known.get(&name).ok_or_else(|| {
-            Error::bad_request(format!("could not find template name [{name}]"))
-        })?;
+        let template = self
+            .known
+            .get(&name)
+            .ok_or_else(|| Error::bad_request(format!("could not find template name [{name}]")))?;
         let text = template.fill(&properties(doc)?)?;
-        let mut rendered = Doc::parse(Bytes::from(text))
-            .map_err(|error| Error::bad_request(format!("template [{name}] does not render to a request: {error}")))?;
+        let mut rendered = Doc::parse(Bytes::from(text)).map_err(|error| {
+            Error::bad_request(format!("template [{name}] does not render to a request: {error}"))
+        })?;
         // KONG(kong/plugins/ai-prompt-template/filters/render-prompt-template.lua): the whole body was
         // replaced, and a client that asked for a stream or a model got neither.
         for key in ["stream", "stream_options", "model"] {
@@ -128,7 +133,9 @@ fn reference(doc: &Doc, key: &str) -> Option<String> {
 fn properties(doc: &Doc) -> Result<Map<String, Value>> {
     match doc.raw("properties").filter(|raw| *raw != "null") {
         None => Ok(Map::new()),
-        Some(raw) => serde_json::from_str(raw).map_err(|_| Error::bad_request("properties must be an object")),
+        Some(raw) => {
+            serde_json::from_str(raw).map_err(|_| Error::bad_request("properties must be an object"))
+        }
     }
 }
 

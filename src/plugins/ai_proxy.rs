@@ -1,26 +1,20 @@
 //! ai-proxy: sends the requests of its route to one target.
 
 use super::{Conf, Plugin, PluginKind};
-use crate::error::Result;
-use crate::target::pick::RoundRobin;
-use crate::target::{Streaming, Target, Targets};
-use crate::upstream::endpoint::Timeouts;
-use std::sync::Arc;
 use crate::config::llm;
 use crate::config::problems::Problems;
 use crate::config::rules::get;
 use crate::config::schema::{Field, Record, Rule};
+use crate::error::Result;
+use crate::target::pick::RoundRobin;
+use crate::target::{Streaming, Target, Targets};
+use crate::upstream::endpoint::Timeouts;
 use serde_json::Value;
+use std::sync::Arc;
 
 /// Its entry in the list of plugins.
-pub static KIND: PluginKind = PluginKind {
-    name: "ai-proxy",
-    priority: 770,
-    schema,
-    rules,
-    consumer_scope: true,
-    build,
-};
+pub static KIND: PluginKind =
+    PluginKind { name: "ai-proxy", priority: 770, schema, rules, consumer_scope: true, build };
 
 /// `config`: a target, and how its answers are given.
 pub fn schema() -> Record {

@@ -1,30 +1,24 @@
 //! ai-proxy-advanced: spreads the requests of its route over several targets.
 
-use super::ai_proxy::assemble;
-use super::{Conf, Plugin, PluginKind};
-use crate::error::Result;
-use crate::upstream::endpoint::Timeouts;
-use std::time::Duration;
 use super::ai_proxy::answer_fields;
+use super::ai_proxy::assemble;
 use super::redis;
+use super::{Conf, Plugin, PluginKind};
 use crate::config::llm;
 use crate::config::problems::Problems;
 use crate::config::rules::get;
 use crate::config::schema::{Conditional, Field, Kind, Match, Record, Rule};
 use crate::config::{formats, schema::Kind::Any};
+use crate::error::Result;
 use crate::provider::planned;
+use crate::upstream::endpoint::Timeouts;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Its entry in the list of plugins.
-pub static KIND: PluginKind = PluginKind {
-    name: "ai-proxy-advanced",
-    priority: 770,
-    schema,
-    rules,
-    consumer_scope: true,
-    build,
-};
+pub static KIND: PluginKind =
+    PluginKind { name: "ai-proxy-advanced", priority: 770, schema, rules, consumer_scope: true, build };
 
 /// The criteria by which a failed attempt may be tried elsewhere.
 const CRITERIA: &[&str] = &[
@@ -232,6 +226,7 @@ fn build(conf: Conf<'_>) -> Result<Arc<dyn Plugin>> {
         read: Duration::from_millis(balancer.read_timeout),
         write: Duration::from_millis(balancer.write_timeout),
     };
-    let targets: Vec<&Value> = conf.config.get("targets").and_then(Value::as_array).into_iter().flatten().collect();
+    let targets: Vec<&Value> =
+        conf.config.get("targets").and_then(Value::as_array).into_iter().flatten().collect();
     assemble(conf, &targets, timeouts)
 }

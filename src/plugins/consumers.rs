@@ -41,9 +41,9 @@ impl Consumers {
 
     /// The consumer of that id or username.
     pub fn by_name(&self, name: &str) -> Option<&Arc<Consumer>> {
-        self.all.iter().find(|consumer| {
-            consumer.username.as_deref() == Some(name) || consumer.id.to_string() == name
-        })
+        self.all
+            .iter()
+            .find(|consumer| consumer.username.as_deref() == Some(name) || consumer.id.to_string() == name)
     }
 }
 

@@ -1,25 +1,19 @@
 //! file-log: writes a JSON line for every exchange.
 
 use super::{Conf, Plugin, PluginKind};
-use crate::error::Result;
-use crate::log::record::Record as LogRecord;
-use crate::log::sink::FileSink;
-use std::path::PathBuf;
-use std::sync::Arc;
 use crate::config::problems::Problems;
 use crate::config::rules::{get, is_set};
 use crate::config::schema::{Field, Kind, Record, Rule};
+use crate::error::Result;
+use crate::log::record::Record as LogRecord;
+use crate::log::sink::FileSink;
 use serde_json::Value;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Its entry in the list of plugins.
-pub static KIND: PluginKind = PluginKind {
-    name: "file-log",
-    priority: 9,
-    schema,
-    rules: Vec::new,
-    consumer_scope: true,
-    build,
-};
+pub static KIND: PluginKind =
+    PluginKind { name: "file-log", priority: 9, schema, rules: Vec::new, consumer_scope: true, build };
 
 /// `config`.
 pub fn schema() -> Record {

@@ -3,24 +3,18 @@
 use super::consumers::Consumers;
 use super::{Conf, Plugin, PluginKind, Step};
 use crate::config::entities::Consumer;
+use crate::config::formats;
+use crate::config::schema::{Field, Kind, Record};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::exchange::Exchange;
 use http::header::{HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use pingora::http::RequestHeader;
-use std::sync::Arc;
-use crate::config::formats;
-use crate::config::schema::{Field, Kind, Record};
 use serde_json::json;
+use std::sync::Arc;
 
 /// Its entry in the list of plugins.
-pub static KIND: PluginKind = PluginKind {
-    name: "key-auth",
-    priority: 1250,
-    schema,
-    rules: Vec::new,
-    consumer_scope: false,
-    build: build,
-};
+pub static KIND: PluginKind =
+    PluginKind { name: "key-auth", priority: 1250, schema, rules: Vec::new, consumer_scope: false, build };
 
 /// `config`.
 pub fn schema() -> Record {
@@ -64,8 +58,8 @@ fn build(conf: Conf<'_>) -> Result<Arc<dyn Plugin>> {
         Some(realm) => HeaderValue::from_str(&format!("Key realm=\"{realm}\"")),
         None => Ok(HeaderValue::from_static("Key")),
     };
-    let challenge = challenge
-        .map_err(|_| Error::new(ErrorKind::Internal, "realm: must not hold control characters"))?;
+    let challenge =
+        challenge.map_err(|_| Error::new(ErrorKind::Internal, "realm: must not hold control characters"))?;
     Ok(Arc::new(KeyAuth { settings, challenge, consumers: conf.consumers.clone() }))
 }
 
@@ -141,7 +135,12 @@ impl KeyAuth {
 }
 
 /// Notes who the consumer is, and tells the upstream.
-fn greet(x: &mut Exchange, head: &mut RequestHeader, consumer: &Arc<Consumer>, anonymous: bool) -> Result<()> {
+fn greet(
+    x: &mut Exchange,
+    head: &mut RequestHeader,
+    consumer: &Arc<Consumer>,
+    anonymous: bool,
+) -> Result<()> {
     let fields = [
         ("x-consumer-id", Some(consumer.id.to_string())),
         ("x-consumer-username", consumer.username.clone()),

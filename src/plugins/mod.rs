@@ -166,7 +166,10 @@ struct Unserved(&'static str);
 impl Plugin for Unserved {
     fn request(&self, _x: &mut Exchange, _head: &mut RequestHeader) -> Step {
         let name = self.0;
-        Step::Fail(Error::new(Kind::Unsupported, format!("plugin '{name}' is not served by this release of tollgate")))
+        Step::Fail(Error::new(
+            Kind::Unsupported,
+            format!("plugin '{name}' is not served by this release of tollgate"),
+        ))
     }
 
     fn unserved(&self) -> Option<String> {

@@ -1,20 +1,14 @@
 //! prometheus: switches on metrics for its scope.
 
 use super::{Conf, Plugin, PluginKind};
+use crate::config::schema::{Field, Record};
 use crate::error::Result;
 use crate::meter::metrics::Switches;
 use std::sync::Arc;
-use crate::config::schema::{Field, Record};
 
 /// Its entry in the list of plugins.
-pub static KIND: PluginKind = PluginKind {
-    name: "prometheus",
-    priority: 13,
-    schema,
-    rules: Vec::new,
-    consumer_scope: true,
-    build,
-};
+pub static KIND: PluginKind =
+    PluginKind { name: "prometheus", priority: 13, schema, rules: Vec::new, consumer_scope: true, build };
 
 /// `config`.
 pub fn schema() -> Record {

@@ -1,16 +1,16 @@
 //! request-termination: answers for the upstream.
 
 use super::{Conf, Plugin, PluginKind, Reply, Step};
-use crate::error::{Error, Kind as ErrorKind, Result};
-use crate::exchange::Exchange;
-use bytes::Bytes;
-use pingora::http::RequestHeader;
-use std::sync::Arc;
 use crate::config::formats;
 use crate::config::problems::Problems;
 use crate::config::rules::{get, is_set};
 use crate::config::schema::{Field, Record, Rule};
+use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::exchange::Exchange;
+use bytes::Bytes;
+use pingora::http::RequestHeader;
 use serde_json::Value;
+use std::sync::Arc;
 
 /// Its entry in the list of plugins.
 pub static KIND: PluginKind = PluginKind {
@@ -19,7 +19,7 @@ pub static KIND: PluginKind = PluginKind {
     schema,
     rules: Vec::new,
     consumer_scope: true,
-    build: build,
+    build,
 };
 
 /// `config`.

@@ -44,7 +44,9 @@ impl Reloader {
                     tracing::error!("{problem}");
                 }
                 let count = problems.len();
-                tracing::error!("the new configuration has {count} problems and was refused: the old one stays in force");
+                tracing::error!(
+                    "the new configuration has {count} problems and was refused: the old one stays in force"
+                );
             }
         }
     }

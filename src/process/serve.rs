@@ -27,16 +27,18 @@ use tokio::signal::unix::{SignalKind, signal};
 pub fn run(flags: &Run) -> Result<(), String> {
     let settings = Settings::of(flags)?;
     super::start_log(settings.log_format);
-    let snapshot = reload::load(&flags.config).map_err(|problems| {
-        problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
-    })?;
+    let snapshot = reload::load(&flags.config)
+        .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
     let counts = snapshot.counts;
     warn_of_unserved(&snapshot);
     let live = Arc::new(ArcSwap::from_pointee(snapshot));
     let draining = Arc::new(AtomicBool::new(false));
     let mut server = Server::new_with_opt_and_conf(None, server_conf(&settings));
     add_operators(&mut server, &settings, &Facts { live: live.clone(), draining: draining.clone() })?;
-    server.add_service(background_service("reload", Reloader { files: flags.config.clone(), live: live.clone() }));
+    server.add_service(background_service(
+        "reload",
+        Reloader { files: flags.config.clone(), live: live.clone() },
+    ));
     if let Some(address) = flags.mock_llm {
         let socket = bound(address, "simulated model")?;
         server.add_service(background_service("mock-llm", Model(socket)));
@@ -142,12 +144,10 @@ struct Signals {
 #[async_trait]
 impl ShutdownSignalWatch for Signals {
     async fn recv(&self) -> ShutdownSignal {
-        let listen = |kind| signal(kind).inspect_err(|error| tracing::error!(%error, "a signal cannot be heard"));
-        let heard = (
-            listen(SignalKind::terminate()),
-            listen(SignalKind::interrupt()),
-            listen(SignalKind::quit()),
-        );
+        let listen =
+            |kind| signal(kind).inspect_err(|error| tracing::error!(%error, "a signal cannot be heard"));
+        let heard =
+            (listen(SignalKind::terminate()), listen(SignalKind::interrupt()), listen(SignalKind::quit()));
         let (Ok(mut term), Ok(mut int), Ok(mut quit)) = heard else {
             return std::future::pending().await;
         };

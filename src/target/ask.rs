@@ -66,7 +66,9 @@ impl Shape {
         let (own, other) = match (self, operation) {
             (Self::Messages, Operation::Completions) => (Operation::Chat, operation),
             (Self::Prompt, Operation::Chat) => (Operation::Completions, operation),
-            (Self::Both, _) => return Err(Error::bad_request("request matches multiple LLM request formats")),
+            (Self::Both, _) => {
+                return Err(Error::bad_request("request matches multiple LLM request formats"));
+            }
             _ => return Ok(()),
         };
         Err(Error::bad_request(format!(
@@ -96,7 +98,9 @@ fn messages(text: &str) -> Result<bool> {
 fn prompt(doc: &Doc) -> bool {
     match doc.raw("prompt").map(str::as_bytes) {
         Some([b'"', _, _, ..]) => true,
-        Some(list @ [b'[', ..]) => list.iter().skip(1).any(|byte| !byte.is_ascii_whitespace() && *byte != b']'),
+        Some(list @ [b'[', ..]) => {
+            list.iter().skip(1).any(|byte| !byte.is_ascii_whitespace() && *byte != b']')
+        }
         _ => false,
     }
 }
@@ -104,7 +108,9 @@ fn prompt(doc: &Doc) -> bool {
 fn model(doc: &Doc, conf: &TargetConf) -> Result<String> {
     let asked = match doc.raw("model") {
         None | Some("null") => None,
-        Some(_) => Some(doc.text("model").ok_or_else(|| Error::bad_request("field 'model' must be a string"))?),
+        Some(_) => {
+            Some(doc.text("model").ok_or_else(|| Error::bad_request("field 'model' must be a string"))?)
+        }
     };
     let asked = asked.filter(|name| !name.is_empty());
     match (&conf.model.name, asked) {
@@ -203,7 +209,12 @@ mod tests {
             (r#"{"messages":[]}"#, Some("m"), chat, NO_PROMPTS),
             (r#"{"messages":"x"}"#, Some("m"), chat, NO_PROMPTS),
             (r#"{"prompt":""}"#, Some("m"), chat, NO_PROMPTS),
-            (r#"{"messages":["x"]}"#, Some("m"), chat, "field 'messages' must hold objects with 'role' and 'content'"),
+            (
+                r#"{"messages":["x"]}"#,
+                Some("m"),
+                chat,
+                "field 'messages' must hold objects with 'role' and 'content'",
+            ),
             (r#"{"messages":[{}],"model":"n"}"#, Some("m"), chat, "cannot use own model - must be: m"),
             (r#"{"messages":[{}],"model":5}"#, Some("m"), chat, "field 'model' must be a string"),
             (both, None, chat, "model parameter not found in request, nor in gateway configuration"),

@@ -81,7 +81,9 @@ impl Target {
         let name = conf.model.provider.as_str();
         let (provider, plan) = match crate::provider::find(name) {
             Some(provider) if dynamic => (provider.name(), Plan::Dynamic(raw.clone())),
-            Some(provider) => (provider.name(), Plan::Settled(Box::new(Settled::load(provider, conf.clone(), timeouts)?))),
+            Some(provider) => {
+                (provider.name(), Plan::Settled(Box::new(Settled::load(provider, conf.clone(), timeouts)?)))
+            }
             None => (planned(name)?, Plan::Planned),
         };
         let label = conf.model.name.as_deref().filter(|name| !name.contains("$("));
@@ -118,7 +120,10 @@ impl Target {
 
     fn unserved(&self) -> Error {
         let provider = self.provider;
-        Error::new(Kind::Unsupported, format!("provider '{provider}' is not served by this release of tollgate"))
+        Error::new(
+            Kind::Unsupported,
+            format!("provider '{provider}' is not served by this release of tollgate"),
+        )
     }
 }
 

@@ -12,8 +12,10 @@ use pingora::http::ResponseHeader;
 use pingora::protocols::Stream;
 use pingora::protocols::http::v1::client::HttpSession;
 use pingora::upstreams::peer::Peer;
+use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 
@@ -54,7 +56,9 @@ impl Connections {
                 Err(Broken::Failed(error)) => return Err(error),
             }
         }
-        let stream = self.connector.new_stream(&*peer).await.map_err(|error| refused(&error))?;
+        // Boxed: connecting is rare, and its future is what would make this one large.
+        let connecting = Box::pin(self.connector.new_stream(&*peer));
+        let stream = connecting.await.map_err(|error| refused(&error))?;
         match exchange(stream, request, timeouts).await {
             Ok(session) => Ok(self.answer(session, endpoint, peer.reuse_hash(), address)),
             Err(Broken::Stale) => Err(Error::new(Kind::Unreachable, INVALID)),
@@ -114,7 +118,8 @@ async fn exchange(stream: Stream, request: &Request, timeouts: Timeouts) -> Resu
 fn is_stale(error: &pingora::Error) -> bool {
     use pingora::ErrorType::{ConnectionClosed, ReadError};
     // The text of the pinned release; a text that has changed means no second try.
-    let untouched = error.context.as_ref().is_some_and(|context| context.as_str().ends_with("already read: 0"));
+    let untouched =
+        error.context.as_ref().is_some_and(|context| context.as_str().ends_with("already read: 0"));
     matches!(error.etype(), ConnectionClosed | ReadError) && untouched
 }
 
@@ -176,6 +181,21 @@ impl Answer {
     /// The next piece of the body; `None` at its end.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
         self.session.read_body_bytes().await.map_err(|error| failed(&error))
+    }
+
+    /// The next piece, if it is here already; `None` if it is to be waited for.
+    pub fn ready(&mut self) -> Option<Result<Option<Bytes>>> {
+        // Without its timeout the read sets up no timer that would be dropped at once.
+        let timeout = self.session.read_timeout.take();
+        let polled = {
+            let read = std::pin::pin!(self.session.read_body_bytes());
+            read.poll(&mut Context::from_waker(Waker::noop()))
+        };
+        self.session.read_timeout = timeout;
+        match polled {
+            Poll::Ready(piece) => Some(piece.map_err(|error| failed(&error))),
+            Poll::Pending => None,
+        }
     }
 
     /// Bounds the wait for each following piece.

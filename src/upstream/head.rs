@@ -70,7 +70,8 @@ pub fn write(parts: &Parts<'_>) -> Vec<u8> {
     let listed = parts.client.get(http::header::CONNECTION).and_then(|value| value.to_str().ok());
     for (name, value) in parts.client {
         let own = parts.own.iter().any(|(other, _)| other == name);
-        let hop = listed.is_some_and(|list| list.split(',').any(|item| item.trim().eq_ignore_ascii_case(name.as_str())));
+        let hop = listed
+            .is_some_and(|list| list.split(',').any(|item| item.trim().eq_ignore_ascii_case(name.as_str())));
         if !own && !hop && !is_dropped(name) {
             put(&mut out, name.as_str(), value.as_bytes());
         }
@@ -104,7 +105,9 @@ fn line(out: &mut Vec<u8>, parts: &Parts<'_>) {
 fn escape(out: &mut Vec<u8>, text: &str) {
     for &byte in text.as_bytes() {
         if byte <= b' ' || byte >= 0x7f {
-            let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).map_or(b'0', |c| c.to_ascii_uppercase() as u8);
+            let digit = |nibble: u8| {
+                char::from_digit(u32::from(nibble), 16).map_or(b'0', |c| c.to_ascii_uppercase() as u8)
+            };
             out.extend_from_slice(&[b'%', digit(byte >> 4), digit(byte & 15)]);
         } else {
             out.push(byte);

@@ -203,8 +203,13 @@ impl TargetMetrics {
 
     /// Counts a settled exchange. `kong`: whether Kong's own series are asked for.
     pub fn settle(&self, ending: Ending, tally: Option<&Tally>, times: Times, kong: bool) {
-        let resolve = || SERIES.own.settlements.with_label_values(&[self.provider, &self.model, ending.label()]);
-        if ending == Ending::Complete { self.completed.get_or_init(resolve).inc() } else { resolve().inc() }
+        let resolve =
+            || SERIES.own.settlements.with_label_values(&[self.provider, &self.model, ending.label()]);
+        if ending == Ending::Complete {
+            self.completed.get_or_init(resolve).inc();
+        } else {
+            resolve().inc();
+        }
         if let Some(first) = times.first_token {
             self.first_token.observe(first.as_secs_f64());
         }

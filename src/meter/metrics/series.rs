@@ -9,7 +9,8 @@ use prometheus::{
 const LATENCY_MS: &[f64] =
     &[25.0, 50.0, 80.0, 100.0, 250.0, 400.0, 700.0, 1000.0, 2000.0, 5000.0, 10000.0, 30000.0, 60000.0];
 const KONG_MS: &[f64] = &[
-    1.0, 2.0, 5.0, 7.0, 10.0, 15.0, 20.0, 30.0, 50.0, 75.0, 100.0, 200.0, 500.0, 750.0, 1000.0, 3000.0, 6000.0,
+    1.0, 2.0, 5.0, 7.0, 10.0, 15.0, 20.0, 30.0, 50.0, 75.0, 100.0, 200.0, 500.0, 750.0, 1000.0, 3000.0,
+    6000.0,
 ];
 const PROVIDER_MS: &[f64] = &[
     250.0, 500.0, 1000.0, 1500.0, 2000.0, 2500.0, 3000.0, 3500.0, 4000.0, 4500.0, 5000.0, 10000.0, 30000.0,
@@ -96,7 +97,8 @@ impl Series {
             reloads: to.counts("tollgate_config_reloads_total", "Reloads of the configuration", &["result"]),
             blocked: to.counts("tollgate_blocked_total", "Prompts that a plugin refused", &["plugin"]),
             in_flight: to.gauge("tollgate_exchanges_in_flight", "Exchanges under way"),
-            log_dropped: to.gauge("tollgate_log_records_dropped", "Log records that a full queue turned away"),
+            log_dropped: to
+                .gauge("tollgate_log_records_dropped", "Log records that a full queue turned away"),
             registry,
         }
     }
@@ -147,7 +149,11 @@ impl Ai {
         let [provider, model, cache, store, embedder, embedding, workspace] = AI;
         let with_type = [provider, model, cache, store, embedder, embedding, "token_type", workspace];
         Self {
-            requests: to.counts("kong_ai_llm_requests_total", "AI requests total per ai_provider in Kong", &AI),
+            requests: to.counts(
+                "kong_ai_llm_requests_total",
+                "AI requests total per ai_provider in Kong",
+                &AI,
+            ),
             cost: to.sums("kong_ai_llm_cost_total", "AI requests cost per ai_provider/cache in Kong", &AI),
             tokens: to.counts(
                 "kong_ai_llm_tokens_total",
