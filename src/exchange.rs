@@ -11,7 +11,7 @@ use crate::target::Targets;
 use crate::wire::doc::Doc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -23,6 +23,8 @@ pub struct Exchange {
     pub started_at: u64,
     /// The configuration in force when the request came; it stays for the whole request.
     pub snapshot: Arc<Snapshot>,
+    /// Who connected.
+    pub client: Option<IpAddr>,
     pub route: Option<Matched>,
     pub consumer: Option<Arc<Consumer>>,
     pub ai: Option<AiSide>,
@@ -102,6 +104,7 @@ impl Exchange {
             begun: Instant::now(),
             started_at: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
             snapshot,
+            client: None,
             route: None,
             consumer: None,
             ai: None,

@@ -67,6 +67,7 @@ impl Gateway {
 
 /// Matches the request to a route.
 fn route(session: &Session, x: &mut Exchange) -> Served<()> {
+    x.client = attempts::encode::client_ip(session);
     let snapshot = x.snapshot.clone();
     let request = session.req_header();
     let target = request.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);

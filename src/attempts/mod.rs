@@ -129,7 +129,8 @@ async fn read(
     if preserve {
         return Ok(Doc::parse(body.clone()).unwrap_or_else(|_| Doc::opaque(body)));
     }
-    Doc::parse(form::to_json(format, body).await?)
+    let doc = Doc::parse(form::to_json(format, body).await?);
+    doc.map_err(|error| x.chain().unreadable.map_or(error, Error::bad_request))
 }
 
 /// What one try of a target rests on.

@@ -95,6 +95,10 @@ impl Plugin for Decorator {
         x.ai.as_mut().map_or(Ok(()), |ai| self.decorate(&mut ai.doc)).into()
     }
 
+    fn unreadable(&self) -> Option<&'static str> {
+        Some("this LLM route only supports llm/chat type requests")
+    }
+
     fn reads_body(&self) -> Option<usize> {
         Some(self.limit)
     }

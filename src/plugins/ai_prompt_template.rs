@@ -217,6 +217,10 @@ impl Plugin for Templates {
         }
     }
 
+    fn unreadable(&self) -> Option<&'static str> {
+        Some("this LLM route only supports application/json requests")
+    }
+
     fn reads_body(&self) -> Option<usize> {
         Some(self.limit)
     }

@@ -17,6 +17,8 @@ pub struct Chain {
     pub switches: Switches,
     /// The largest body to be read: the limit of the first plugin that has one, as in Kong.
     pub body_limit: Option<usize>,
+    /// What a body that cannot be read is answered with: the first plugin's word for it.
+    pub unreadable: Option<&'static str>,
 }
 
 /// One instance and its place in the order.
@@ -39,6 +41,7 @@ impl Chain {
             switches: plugins().find_map(|plugin| plugin.switches()).unwrap_or_default(),
             loggers: plugins().filter(|plugin| plugin.logs()).cloned().collect(),
             body_limit: limit,
+            unreadable: plugins().find_map(|plugin| plugin.unreadable()),
             steps,
         }
     }

@@ -135,6 +135,11 @@ pub trait Plugin: Send + Sync + 'static {
         None
     }
 
+    /// What it answers to a body that cannot be read.
+    fn unreadable(&self) -> Option<&'static str> {
+        None
+    }
+
     /// The targets that it sends requests to: it makes its route an AI route.
     fn targets(&self) -> Option<&Arc<Targets>> {
         None

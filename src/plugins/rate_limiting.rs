@@ -1,22 +1,25 @@
 //! rate-limiting: so many requests in a second, minute, hour, day, month or year.
 
-use super::PluginKind;
+mod counter;
+
 use super::redis;
+use super::{Conf, Plugin, PluginKind, Reply, Step};
 use crate::config::formats;
 use crate::config::problems::Problems;
 use crate::config::rules::get;
 use crate::config::schema::{Conditional, Field, Kind, Match, Record, Rule};
+use crate::error::{Error, Kind as ErrorKind, Result as Built};
+use crate::exchange::Exchange;
+use counter::{PERIODS as ALL, Period, Standing};
+use http::{HeaderName, HeaderValue};
+use pingora::http::RequestHeader;
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
+use uuid::Uuid;
 
 /// Its entry in the list of plugins.
-pub static KIND: PluginKind = PluginKind {
-    name: "rate-limiting",
-    priority: 910,
-    schema,
-    rules,
-    consumer_scope: true,
-    build: super::unserved,
-};
+pub static KIND: PluginKind =
+    PluginKind { name: "rate-limiting", priority: 910, schema, rules, consumer_scope: true, build };
 
 /// Shortest first.
 const PERIODS: [&str; 6] = ["second", "minute", "hour", "day", "month", "year"];
@@ -127,4 +130,111 @@ fn check_config(config: &Value, out: &mut Problems<'_>) {
     } else if rate < 0.02 {
         out.push("sync_rate must be greater than 0.02, or -1 to disable");
     }
+}
+
+#[derive(serde::Deserialize)]
+struct Settings {
+    limit_by: By,
+    header_name: Option<String>,
+    path: Option<String>,
+    policy: String,
+    hide_client_headers: bool,
+    error_code: u16,
+    error_message: String,
+}
+
+/// Whose requests are counted together.
+#[derive(Clone, Copy, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum By {
+    Consumer,
+    Credential,
+    Ip,
+    Service,
+    Header,
+    Path,
+}
+
+struct Limiter {
+    plugin: Uuid,
+    limits: Vec<(Period, u64)>,
+    settings: Settings,
+}
+
+fn build(conf: Conf<'_>) -> Built<Arc<dyn Plugin>> {
+    let settings: Settings = conf.read()?;
+    if settings.policy != "local" {
+        let message = "policy: only 'local' is served by this release of tollgate";
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    }
+    let limit = |period: Period| {
+        let limit = get(conf.config, period.name()).and_then(Value::as_f64)?;
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        // the schema allows only numbers above 0
+        Some((period, limit as u64))
+    };
+    let limits = ALL.into_iter().filter_map(limit).collect();
+    Ok(Arc::new(Limiter { plugin: conf.id, limits, settings }))
+}
+
+impl Plugin for Limiter {
+    fn request(&self, x: &mut Exchange, head: &mut RequestHeader) -> Step {
+        let now = i64::try_from(x.started_at / 1000).unwrap_or(i64::MAX);
+        let (passes, standings) = counter::count(self.plugin, self.caller(x, head), &self.limits, now);
+        if !self.settings.hide_client_headers {
+            x.answer.added.extend(headers(&standings));
+        }
+        if passes {
+            return Step::Next;
+        }
+        let spent = standings.iter().filter(|standing| standing.remaining == 0);
+        let wait = spent.map(|standing| standing.reset).max().unwrap_or(1);
+        x.answer.added.push((http::header::RETRY_AFTER, HeaderValue::from(wait)));
+        let body = json!({"message": self.settings.error_message, "request_id": x.id.as_str()});
+        Step::Reply(Box::new(Reply {
+            status: self.settings.error_code,
+            content_type: "application/json; charset=utf-8".to_owned(),
+            body: body.to_string().into(),
+        }))
+    }
+}
+
+impl Limiter {
+    /// Who is counted: what the configuration names, or else the address.
+    fn caller(&self, x: &Exchange, head: &RequestHeader) -> String {
+        let header = || {
+            let value = head.headers.get(self.settings.header_name.as_deref()?)?;
+            Some(format!("header {}", value.to_str().ok()?))
+        };
+        let named = match self.settings.limit_by {
+            By::Consumer | By::Credential => {
+                x.consumer.as_ref().map(|consumer| format!("consumer {}", consumer.id))
+            }
+            By::Ip => None,
+            By::Service => x.entry().and_then(|entry| entry.route.service).map(|id| format!("service {id}")),
+            By::Header => header(),
+            By::Path => {
+                let own = self.settings.path.as_deref().filter(|path| head.uri.path() == *path);
+                own.map(|path| format!("path {path}"))
+            }
+        };
+        named.unwrap_or_else(|| format!("ip {}", x.client.map_or_else(String::new, |ip| ip.to_string())))
+    }
+}
+
+/// Kong's headers: one pair for each period, and the draft standard's for the tightest.
+fn headers(standings: &[Standing]) -> Vec<(HeaderName, HeaderValue)> {
+    let mut out = Vec::with_capacity(standings.len() * 2 + 3);
+    for standing in standings {
+        for (what, value) in [("limit", standing.limit), ("remaining", standing.remaining)] {
+            let name = format!("x-ratelimit-{what}-{}", standing.period.name());
+            out.extend(HeaderName::try_from(name).ok().map(|name| (name, HeaderValue::from(value))));
+        }
+    }
+    if let Some(tightest) = standings.iter().min_by_key(|standing| standing.remaining) {
+        out.push((HeaderName::from_static("ratelimit-limit"), HeaderValue::from(tightest.limit)));
+        out.push((HeaderName::from_static("ratelimit-remaining"), HeaderValue::from(tightest.remaining)));
+        out.push((HeaderName::from_static("ratelimit-reset"), HeaderValue::from(tightest.reset)));
+    }
+    out
 }
