@@ -11,9 +11,9 @@ use crate::phases::{self, Phase};
 use crate::plain;
 use crate::plugins::Stop;
 use crate::respond::{head, local};
-use crate::route::{Outcome, Query};
+use crate::route::{Match, Outcome, Query};
 use crate::settle;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Entry, Snapshot};
 use crate::upstream::attempt::Connections;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -84,9 +84,8 @@ fn route(session: &Session, x: &mut Exchange) -> Served<()> {
         return Err(Error::new(Kind::NoRoute, "no Route matched with those values"));
     };
     let Some(entry) = snapshot.entry(found.index).cloned() else { return Err(attempts::collect::internal()) };
-    let service_path = entry.service.as_ref().and_then(|service| service.path.as_deref());
-    let path =
-        found.upstream_path(service_path, entry.route.strip_path, entry.route.path_handling).into_owned();
+    // Only a plain route's request goes on under its own path.
+    let path = if entry.chain.targets.is_some() { String::new() } else { service_path(&entry, &found) };
     let prefix = (entry.route.strip_path && found.prefix_len > 1).then(|| found.prefix().to_owned());
     x.route = Some(Matched { entry, captures: found.captures, path, prefix });
     match found.outcome {
@@ -96,6 +95,12 @@ fn route(session: &Session, x: &mut Exchange) -> Served<()> {
             Err(Error::new(Kind::NeedsHttps, "Please use HTTPS protocol"))
         }
     }
+}
+
+/// The path to ask the service for.
+fn service_path(entry: &Entry, found: &Match<'_>) -> String {
+    let service = entry.service.as_ref().and_then(|service| service.path.as_deref());
+    found.upstream_path(service, entry.route.strip_path, entry.route.path_handling).into_owned()
 }
 
 /// Answers with an error, unless the client has gone or has had part of an answer.

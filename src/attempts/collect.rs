@@ -9,7 +9,7 @@ use crate::upstream::attempt::Answer;
 use crate::upstream::inflate::Inflate;
 use crate::wire::chat;
 use bytes::{Bytes, BytesMut};
-use http::header;
+use http::{HeaderMap, header};
 use std::borrow::Cow;
 
 /// The largest answer that is held in memory.
@@ -24,8 +24,8 @@ pub async fn reply(
 ) -> Result<Outcome> {
     let body = down.to_the_end(std::pin::pin!(whole(&mut answer))).await?;
     let status = answer.status();
-    let headers = answer.headers().cloned().unwrap_or_default();
-    answer.done().await;
+    let none = HeaderMap::new();
+    let headers = answer.headers().unwrap_or(&none);
     let coding = headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
     let plain = Inflate::all(coding.unwrap_or_default(), &body)?;
     let dialect = &current.settled.driver.dialect;
@@ -38,7 +38,7 @@ pub async fn reply(
     // A compressed answer goes on as it came, if the client takes it.
     let packed = untouched && coding.is_some_and(|coding| accepts(down, coding));
     let sent = if packed { body } else { decoded.body };
-    let mut head = current.head(status, &headers, !untouched).map_err(|_| internal())?;
+    let mut head = current.head(status, headers, !untouched).map_err(|_| internal())?;
     if !packed {
         head.remove_header(&header::CONTENT_ENCODING);
     }
@@ -46,7 +46,8 @@ pub async fn reply(
         head.insert_header(header::CONTENT_TYPE, "application/json").map_err(|_| internal())?;
     }
     head.insert_header(header::CONTENT_LENGTH, sent.len()).map_err(|_| internal())?;
-    let outcome = Outcome { status, headers: head.headers.clone(), model };
+    let outcome = Outcome { status, headers: current.seen(&head), model };
+    answer.done().await;
     down.head(head).await;
     down.body(sent, true).await;
     Ok(outcome)
@@ -74,7 +75,7 @@ pub async fn pass(
     if !head.headers.contains_key(header::CONTENT_LENGTH) {
         current.chunked(down, &mut head).map_err(|_| internal())?;
     }
-    let mut outcome = Outcome { status, headers: head.headers.clone(), model: None };
+    let mut outcome = Outcome { status, headers: current.seen(&head), model: None };
     down.head(head).await;
     let mut tap = Tap::default();
     loop {

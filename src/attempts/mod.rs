@@ -38,7 +38,9 @@ pub struct Try<'a> {
     pub provider: &'static str,
     pub call: Call<'a>,
     /// `provider/model`, if the client is to see it.
-    pub model_header: Option<String>,
+    pub model_header: Option<HeaderValue>,
+    /// Whether the answer's headers are kept for the log.
+    pub logged: bool,
     pub latency: Latency,
     pub id: &'a str,
     /// Headers that plugins add to the answer.
@@ -48,7 +50,8 @@ pub struct Try<'a> {
 /// What the client got.
 pub struct Outcome {
     pub status: u16,
-    pub headers: HeaderMap,
+    /// If the log wants them.
+    pub headers: Option<HeaderMap>,
     /// The model that the upstream says it ran.
     pub model: Option<String>,
 }
@@ -66,12 +69,16 @@ impl Try<'_> {
             // A provider's session cookies belong to the gateway, not to its clients.
             head.remove_header(&header::SET_COOKIE);
         }
-        if let Some(model) = self.model_header.as_deref().filter(|_| (200..300).contains(&status)) {
-            // A model that the client named may hold what no header can.
-            let _ = head.insert_header("x-kong-llm-model", model);
+        if let Some(model) = self.model_header.as_ref().filter(|_| (200..300).contains(&status)) {
+            head.insert_header(head::LLM_MODEL.clone(), model.clone())?;
         }
         head::add(&mut head, &self.added);
         Ok(head)
+    }
+
+    /// The headers as they went out, if the log wants them.
+    pub fn seen(&self, head: &ResponseHeader) -> Option<HeaderMap> {
+        self.logged.then(|| head.headers.clone())
     }
 
     /// Frames a body of unknown length.
@@ -161,6 +168,12 @@ impl<'a> Plan<'a> {
         Ok(Self { target, settled, ask, doc: ai.doc.clone(), id: x.id, now: x.started_at / 1000 })
     }
 
+    /// What `X-Kong-LLM-Model` says; a model that the client named may hold what no header can.
+    fn shown(&self) -> Option<HeaderValue> {
+        let named = || HeaderValue::try_from(format!("{}/{}", self.target.provider, self.ask.model)).ok();
+        self.target.shown.clone().or_else(named)
+    }
+
     fn call(&self) -> Call<'_> {
         Call {
             conf: &self.settled.conf,
@@ -214,7 +227,8 @@ async fn deliver(
     let current = Try {
         settled: &plan.settled,
         provider: plan.target.provider,
-        model_header: shown.then(|| format!("{}/{}", plan.target.provider, plan.ask.model)),
+        model_header: shown.then(|| plan.shown()).flatten(),
+        logged: !x.chain().loggers().is_empty(),
         latency: Latency { upstream: Some(millis(x.upstream.waited)), own: millis(x.own_time()) },
         call: plan.call(),
         id: plan.id.as_str(),
@@ -253,7 +267,7 @@ async fn respond(
 fn settle_answer(x: &mut Exchange, result: Result<Outcome>) -> Result<()> {
     let outcome = result?;
     x.answer.status = Some(outcome.status);
-    x.answer.headers = Some(outcome.headers);
+    x.answer.headers = outcome.headers;
     if let Some(ai) = &mut x.ai {
         ai.response_model = outcome.model;
     }

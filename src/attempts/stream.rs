@@ -58,7 +58,7 @@ pub async fn relay(
     let mut head = current.head(status, &headers, true).map_err(|_| internal())?;
     head.insert_header(header::CONTENT_TYPE, "text/event-stream").map_err(|_| internal())?;
     current.chunked(down, &mut head).map_err(|_| internal())?;
-    let mut outcome = Outcome { status, headers: head.headers.clone(), model: None };
+    let mut outcome = Outcome { status, headers: current.seen(&head), model: None };
     down.head(head).await;
     let mut relay = Relay::new(current);
     loop {

@@ -9,6 +9,13 @@ pub const SERVER: &str = "kong/3.10.0";
 /// The `Via` of proxied answers.
 pub const VIA: &str = "1.1 kong/3.10.0";
 
+static UPSTREAM_LATENCY: HeaderName = HeaderName::from_static("x-kong-upstream-latency");
+static PROXY_LATENCY: HeaderName = HeaderName::from_static("x-kong-proxy-latency");
+static RESPONSE_LATENCY: HeaderName = HeaderName::from_static("x-kong-response-latency");
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-kong-request-id");
+/// Which provider and model answered.
+pub static LLM_MODEL: HeaderName = HeaderName::from_static("x-kong-llm-model");
+
 /// How long things took, for Kong's latency headers.
 #[derive(Clone, Copy, Debug)]
 pub struct Latency {
@@ -53,10 +60,10 @@ pub fn proxied(
     }
     head.insert_header(header::VIA, VIA)?;
     if let Some(upstream) = latency.upstream {
-        head.insert_header("x-kong-upstream-latency", upstream)?;
+        head.insert_header(UPSTREAM_LATENCY.clone(), upstream)?;
     }
-    head.insert_header("x-kong-proxy-latency", latency.own)?;
-    head.insert_header("x-kong-request-id", id)?;
+    head.insert_header(PROXY_LATENCY.clone(), latency.own)?;
+    head.insert_header(REQUEST_ID.clone(), id)?;
     Ok(head)
 }
 
@@ -81,7 +88,7 @@ pub fn local(
     head.insert_header(header::CONTENT_TYPE, content_type)?;
     head.insert_header(header::CONTENT_LENGTH, body.len())?;
     head.insert_header(header::SERVER, SERVER)?;
-    head.insert_header("x-kong-response-latency", own)?;
-    head.insert_header("x-kong-request-id", id)?;
+    head.insert_header(RESPONSE_LATENCY.clone(), own)?;
+    head.insert_header(REQUEST_ID.clone(), id)?;
     Ok(head)
 }

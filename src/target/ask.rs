@@ -4,9 +4,6 @@ use super::Streaming;
 use crate::config::target::{Operation, TargetConf};
 use crate::error::{Error, Result};
 use crate::wire::doc::Doc;
-use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, SeqAccess, Visitor};
-use serde_json::value::RawValue;
-use std::fmt;
 
 const NO_PROMPTS: &str = "request body doesn't contain valid prompts";
 
@@ -79,17 +76,15 @@ impl Shape {
     }
 }
 
-/// Whether `messages` is a list that holds something. Its elements are looked at, not read.
+/// Whether `messages` is a list that holds something. Only its first element is looked at: what else
+/// may be wrong with messages is the provider's to say, in its own words.
 fn messages(text: &str) -> Result<bool> {
-    let count = serde_json::from_str::<Objects>(text)
-        .map_err(|error| match error.to_string() {
-            detail if detail.starts_with(NOT_A_MESSAGE) => {
-                Error::bad_request("field 'messages' must hold objects with 'role' and 'content'")
-            }
-            _ => Error::bad_request(NO_PROMPTS),
-        })?
-        .0;
-    Ok(count > 0)
+    let Some(inner) = text.strip_prefix('[') else { return Ok(false) };
+    match inner.trim_ascii_start().as_bytes().first() {
+        None | Some(b']') => Ok(false),
+        Some(b'{') => Ok(true),
+        Some(_) => Err(Error::bad_request("field 'messages' must hold objects with 'role' and 'content'")),
+    }
 }
 
 /// A non-empty text, or a list of prompts.
@@ -147,39 +142,6 @@ fn wants_usage(doc: &Doc) -> Result<bool> {
     let options: Options = serde_json::from_str(text)
         .map_err(|_| Error::bad_request("field 'stream_options' must be an object with 'include_usage'"))?;
     Ok(options.include_usage.unwrap_or(false))
-}
-
-const NOT_A_MESSAGE: &str = "not a message";
-
-/// Counts the elements of a list of objects without reading them.
-struct Objects(usize);
-
-impl<'de> Deserialize<'de> for Objects {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(Count)
-    }
-}
-
-struct Count;
-
-impl<'de> Visitor<'de> for Count {
-    type Value = Objects;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of messages")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Objects, A::Error> {
-        let mut count = 0;
-        while let Some(item) = list.next_element::<&RawValue>()? {
-            if !item.get().starts_with('{') {
-                while list.next_element::<IgnoredAny>()?.is_some() {}
-                return Err(A::Error::custom(NOT_A_MESSAGE));
-            }
-            count += 1;
-        }
-        Ok(Objects(count))
-    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use crate::provider::auth::Auth;
 use crate::provider::{Driver, Provider};
 use crate::upstream::endpoint::{Endpoint, Timeouts};
 use crate::wire::address::Address;
+use http::HeaderValue;
 use serde_json::Value;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -51,6 +52,8 @@ pub struct Target {
     pub provider: &'static str,
     pub price: Option<Price>,
     pub metrics: Arc<TargetMetrics>,
+    /// `provider/model` for the client, where the configuration names the model.
+    pub shown: Option<HeaderValue>,
     plan: Plan,
 }
 
@@ -89,6 +92,7 @@ impl Target {
         let label = conf.model.name.as_deref().filter(|name| !name.contains("$("));
         Ok(Self {
             provider,
+            shown: label.and_then(|model| HeaderValue::try_from(format!("{provider}/{model}")).ok()),
             price: Price::new(conf.model.options.input_cost, conf.model.options.output_cost),
             metrics: Arc::new(TargetMetrics::new(provider, label)),
             conf,

@@ -93,6 +93,46 @@ impl Iterator for Tokens<'_> {
     }
 }
 
+/// Calls `member` with the key and the text of each member of one JSON object, without reading the
+/// values; `None` if the text is no object that closes. Keys that are written with escapes come as they
+/// are written. What stands inside values is not checked: who passes them on need not know.
+pub fn members<'a>(data: &'a [u8], mut member: impl FnMut(&'a [u8], &'a [u8])) -> Option<()> {
+    let data = data.trim_ascii();
+    if data.first() != Some(&b'{') {
+        return None;
+    }
+    let mut tokens = Tokens::new(data);
+    tokens.next()?;
+    let mut key: Option<(&[u8], usize)> = None;
+    while let Some(token) = tokens.next() {
+        let closes = token.depth == 0 && token.byte == b'}';
+        let name = token.depth == 1 && token.byte == b'"';
+        if !closes && !name {
+            continue;
+        }
+        let end = tokens.at;
+        let colon = name.then(|| colon_after(data, end)).flatten();
+        if let (true, Some((name, from))) = (closes || colon.is_some(), key) {
+            let value = data.get(from..token.at)?.trim_ascii();
+            member(name, value.strip_suffix(b",").unwrap_or(value).trim_ascii_end());
+        }
+        if closes {
+            return (token.at + 1 == data.len()).then_some(());
+        }
+        if let Some(from) = colon {
+            key = Some((data.get(token.at + 1..end - 1)?, from));
+        }
+    }
+    None
+}
+
+/// Where a value begins if a colon follows: then the string before was a key.
+fn colon_after(data: &[u8], at: usize) -> Option<usize> {
+    let rest = data.get(at..)?;
+    let blank = rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+    (rest.get(blank) == Some(&b':')).then_some(at + blank + 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,5 +200,24 @@ mod tests {
             Some(r#"{"fake":1}"#),
             "null at the top is what a stream says before its last chunk"
         );
+    }
+
+    #[test]
+    fn members_are_cut_without_reading_them() {
+        let cut = |text: &'static str| {
+            let mut seen = Vec::new();
+            members(text.as_bytes(), |key, value| {
+                seen.push((std::str::from_utf8(key).unwrap(), std::str::from_utf8(value).unwrap()));
+            })
+            .map(|()| seen)
+        };
+        assert_eq!(cut(" {} "), Some(vec![]));
+        assert_eq!(
+            cut("{\"a\" : [1, {\"b\":\"}\"}] ,\n \"c\":\"x,\\\"y\" , \"d\": null}"),
+            Some(vec![("a", "[1, {\"b\":\"}\"}]"), ("c", "\"x,\\\"y\""), ("d", "null")])
+        );
+        for broken in ["", "[]", "<html>", "{\"a\":[}", "{\"a\":1", "{} {}", "{\"a\":\"x}"] {
+            assert_eq!(cut(broken), None, "{broken}");
+        }
     }
 }

@@ -1,11 +1,10 @@
 //! What the gateway needs to know of a reply or chunk that it passes on untouched.
 
-use crate::wire::chat::lenient::{Lenient, Text};
+use crate::wire::chat::lenient::Text;
+use crate::wire::scan;
 use crate::wire::usage::Usage;
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::fmt;
 
 /// A look at an OpenAI-shaped reply or chunk.
 #[derive(Debug, Default)]
@@ -22,50 +21,24 @@ pub struct ReplyScan<'a> {
     pub error: Option<&'a RawValue>,
 }
 
-/// Looks at a reply or chunk; `None` if it is not a JSON object.
+/// Looks at a reply or chunk; `None` if it is not a JSON object. Of a key that stands twice the last
+/// counts: it is not for us to refuse a reply that the client can read.
 pub fn reply_scan(body: &[u8]) -> Option<ReplyScan<'_>> {
-    serde_json::from_slice(body).ok()
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for ReplyScan<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Look)
-    }
-}
-
-/// Written out because a derived reader refuses an object in which a key stands twice, and it is
-/// not for us to refuse a reply that the client can read.
-struct Look;
-
-impl<'de> Visitor<'de> for Look {
-    type Value = ReplyScan<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ReplyScan<'de>, A::Error> {
-        let mut scan = ReplyScan::default();
-        while let Some(key) = map.next_key::<Text<'de>>()? {
-            match &*key {
-                "choices" => {
-                    let raw = map.next_value::<&RawValue>()?.get();
-                    scan.choices = raw != "null";
-                    scan.no_choice = is_empty_array(raw);
-                }
-                "usage" => {
-                    let raw = map.next_value::<&RawValue>()?.get();
-                    scan.usage = raw.starts_with('{').then(|| Usage::read(raw));
-                }
-                "model" => scan.model = map.next_value::<Lenient<Text<'de>>>()?.0.map(|text| text.0),
-                "error" => scan.error = map.next_value::<Option<&RawValue>>()?,
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                }
+    let mut seen = ReplyScan::default();
+    scan::members(body, |key, value| {
+        let text = std::str::from_utf8(value).unwrap_or_default();
+        match key {
+            b"choices" => {
+                seen.choices = text != "null";
+                seen.no_choice = is_empty_array(text);
             }
+            b"usage" => seen.usage = text.starts_with('{').then(|| Usage::read(text)),
+            b"model" => seen.model = serde_json::from_str::<Text<'_>>(text).ok().map(|model| model.0),
+            b"error" => seen.error = serde_json::from_str::<Option<&RawValue>>(text).ok().flatten(),
+            _ => {}
         }
-        Ok(scan)
-    }
+    })?;
+    Some(seen)
 }
 
 fn is_empty_array(raw: &str) -> bool {
