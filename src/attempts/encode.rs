@@ -20,7 +20,8 @@ pub fn encode(
 ) -> Result<(Request, String)> {
     let client = session.req_header();
     let Outbound { path, mut headers, body } = if settled.operation() == Operation::Preserve {
-        Outbound { path: None, headers: Vec::new(), body: call.doc.bytes() }
+        let headers = settled.driver.dialect.headers().to_vec();
+        Outbound { path: None, headers, body: call.doc.bytes() }
     } else {
         translated(settled, call)?
     };

@@ -21,15 +21,19 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
+pub mod anthropic;
 pub mod auth;
+pub mod cohere;
 pub mod llama2;
 pub mod mistral;
 pub mod ollama;
 pub mod openai;
+pub mod parameter;
 pub mod planned;
 
 /// Every provider, in the order of Kong's documentation. Adding one is one line here.
-pub static PROVIDERS: &[&dyn Provider] = &[&openai::OpenAi, &mistral::Mistral, &llama2::Llama2];
+pub static PROVIDERS: &[&dyn Provider] =
+    &[&openai::OpenAi, &anthropic::Anthropic, &cohere::Cohere, &mistral::Mistral, &llama2::Llama2];
 
 /// The provider of that name.
 pub fn find(name: &str) -> Option<&'static dyn Provider> {
@@ -149,6 +153,11 @@ pub trait Dialect: Send + Sync {
 
     /// How its streams are read.
     fn stream(&self, call: &Call<'_>) -> StreamPlan;
+
+    /// Headers that its upstreams want with requests that `preserve` forwards, too.
+    fn headers(&self) -> &[(http::HeaderName, http::HeaderValue)] {
+        &[]
+    }
 }
 
 /// How a stream ended.

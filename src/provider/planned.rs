@@ -6,7 +6,7 @@
 
 use crate::config::problems::Problems;
 use crate::config::schema::{Field, Record, Rule};
-use crate::config::target::{Operation, TargetConf};
+use crate::config::target::TargetConf;
 
 /// A provider that can be configured and not yet called.
 pub struct Planned {
@@ -21,8 +21,6 @@ pub struct Planned {
 /// Every one of them.
 pub static PLANNED: &[Planned] = &[
     Planned { name: "azure", options: azure_options, check: azure_check },
-    Planned { name: "anthropic", options: anthropic_options, check: anthropic_check },
-    Planned { name: "cohere", options: Vec::new, check: |_, _| {} },
     Planned { name: "gemini", options: gemini_options, check: cloud_check },
     Planned { name: "bedrock", options: bedrock_options, check: cloud_check },
     Planned { name: "huggingface", options: huggingface_options, check: |_, _| {} },
@@ -82,20 +80,6 @@ fn azure_options() -> Vec<Field> {
 fn azure_check(conf: &TargetConf, out: &mut Problems<'_>) {
     for name in ["azure_instance", "azure_api_version", "azure_deployment_id"] {
         must_set(conf, name, "azure", out);
-    }
-}
-
-fn anthropic_options() -> Vec<Field> {
-    vec![Field::text("anthropic_version").doc("Value of the header `anthropic-version`.")]
-}
-
-fn anthropic_check(conf: &TargetConf, out: &mut Problems<'_>) {
-    must_set(conf, "anthropic_version", "anthropic", out);
-    if conf.logging.log_statistics && conf.route_type == Operation::Completions {
-        out.push(format!(
-            "anthropic does not support statistics when route_type is {}",
-            conf.route_type.name()
-        ));
     }
 }
 

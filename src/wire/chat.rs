@@ -4,13 +4,16 @@
 //! Nothing here builds a tree: what is not asked for is skipped over, what is asked for is borrowed.
 
 pub mod lenient;
+mod media;
+pub mod parameters;
 mod reply;
 mod request;
 mod scan;
 mod text;
 
+pub use media::DataUrl;
 pub use reply::{Answer, Reply, ToolUse};
-pub use request::{Content, FunctionCall, Message, Part, ToolCall, messages};
+pub use request::{Content, File, FunctionCall, Message, Part, ToolCall, messages};
 pub use scan::{ReplyScan, reply_scan};
 pub use text::{answer_text, chunk_text, prompt_text};
 

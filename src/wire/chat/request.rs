@@ -1,7 +1,7 @@
 //! A chat request's messages, borrowed from its text.
 
 use crate::error::{Error, Result};
-use crate::wire::chat::lenient::Text;
+use crate::wire::chat::lenient::{Lenient, Text};
 use crate::wire::doc::Doc;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -58,6 +58,24 @@ pub struct Part<'a> {
     /// An object with `url`, or the URL itself; see [`Part::image`].
     #[serde(borrow)]
     pub image_url: Option<&'a RawValue>,
+    /// Of a part of type `file`.
+    #[serde(borrow)]
+    pub file: Lenient<File<'a>>,
+}
+
+/// A file that comes with a message.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct File<'a> {
+    /// Its content, as a data URL.
+    #[serde(borrow)]
+    pub file_data: Option<Text<'a>>,
+    /// What the provider knows it by, if it was uploaded before.
+    #[serde(borrow)]
+    pub file_id: Option<Text<'a>>,
+    /// What people know it by.
+    #[serde(borrow)]
+    pub filename: Option<Text<'a>>,
 }
 
 /// A call of a tool, as an assistant made it.

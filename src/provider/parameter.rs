@@ -1,0 +1,85 @@
+//! Model parameters, for the dialects that write their own request: what is configured wins over
+//! what the client asks for.
+
+use super::Call;
+use crate::error::Result;
+use serde::Serialize;
+use serde_json::Number;
+use serde_json::value::RawValue;
+
+/// One parameter, as it was written.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Parameter<'a> {
+    /// A configured limit.
+    Limit(u64),
+    /// A configured number.
+    Configured(&'a Number),
+    /// The client's, untouched: whether it is in range is for the provider to say.
+    Client(&'a RawValue),
+}
+
+impl<'a> Parameter<'a> {
+    /// Whether it is 1, however that is written.
+    pub fn is_one(self) -> bool {
+        let value = match self {
+            Self::Limit(limit) => return limit == 1,
+            Self::Configured(number) => number.as_f64(),
+            Self::Client(raw) => raw.get().parse().ok(),
+        };
+        value.is_some_and(|value| (value - 1.0).abs() < f64::EPSILON)
+    }
+
+    fn client(call: &'a Call<'_>, key: &str) -> Result<Option<Self>> {
+        Ok(call.doc.field::<&RawValue>(key)?.map(Self::Client))
+    }
+}
+
+impl Call<'_> {
+    /// How many tokens the answer may have.
+    pub fn max_tokens(&self) -> Result<Option<Parameter<'_>>> {
+        Ok(match self.conf.model.options.max_tokens {
+            Some(limit) => Some(Parameter::Limit(limit)),
+            None => {
+                Parameter::client(self, "max_completion_tokens")?.or(Parameter::client(self, "max_tokens")?)
+            }
+        })
+    }
+
+    /// `temperature`.
+    pub fn temperature(&self) -> Result<Option<Parameter<'_>>> {
+        self.number("temperature", self.conf.model.options.temperature.as_ref())
+    }
+
+    /// `top_p`.
+    pub fn top_p(&self) -> Result<Option<Parameter<'_>>> {
+        self.number("top_p", self.conf.model.options.top_p.as_ref())
+    }
+
+    /// `top_k`, which OpenAI does not have and clients send all the same.
+    pub fn top_k(&self) -> Result<Option<Parameter<'_>>> {
+        self.number("top_k", self.conf.model.options.top_k.as_ref())
+    }
+
+    fn number<'a>(&'a self, key: &str, configured: Option<&'a Number>) -> Result<Option<Parameter<'a>>> {
+        match configured {
+            Some(number) => Ok(Some(Parameter::Configured(number))),
+            None => Parameter::client(self, key),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_one_however_it_is_written() {
+        let raw = |json: &str| RawValue::from_string(json.to_owned()).unwrap();
+        for (json, one) in [("1", true), ("1.0", true), ("1e0", true), ("0.99", false), (r#""1""#, false)] {
+            assert_eq!(Parameter::Client(&raw(json)).is_one(), one, "{json}");
+        }
+        assert!(Parameter::Configured(&Number::from_f64(1.0).unwrap()).is_one());
+        assert!(Parameter::Limit(1).is_one() && !Parameter::Limit(2).is_one());
+    }
+}
