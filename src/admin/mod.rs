@@ -13,10 +13,11 @@ use axum::routing::get;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 use serde_json::json;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::net::TcpListener;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
 
 /// What the listeners tell.
 #[derive(Clone)]
@@ -24,7 +25,37 @@ pub struct Facts {
     pub live: Arc<ArcSwap<Snapshot>>,
     /// Set when the process drains: load balancers are to look elsewhere.
     pub draining: Arc<AtomicBool>,
+    pub door: Arc<Door>,
 }
+
+/// The proxy listener. It is bound after the operators' listeners, so that readiness has to look.
+pub struct Door {
+    address: SocketAddr,
+    open: AtomicBool,
+}
+
+impl Door {
+    /// The listener at that address, not yet seen open.
+    pub fn new(address: SocketAddr) -> Self {
+        let local = match address {
+            SocketAddr::V4(v4) if v4.ip().is_unspecified() => (Ipv4Addr::LOCALHOST, v4.port()).into(),
+            SocketAddr::V6(v6) if v6.ip().is_unspecified() => (Ipv6Addr::LOCALHOST, v6.port()).into(),
+            other => other,
+        };
+        Self { address: local, open: AtomicBool::new(false) }
+    }
+
+    /// Whether it takes connections; once it does, nobody knocks again.
+    async fn is_open(&self) -> bool {
+        if !self.open.load(Ordering::Relaxed) {
+            let knock = tokio::time::timeout(KNOCK, TcpStream::connect(self.address)).await;
+            self.open.store(matches!(knock, Ok(Ok(_))), Ordering::Relaxed);
+        }
+        self.open.load(Ordering::Relaxed)
+    }
+}
+
+const KNOCK: Duration = Duration::from_secs(1);
 
 /// One of the two listeners.
 pub struct Listener {
@@ -59,6 +90,9 @@ pub fn admin_router(facts: Facts) -> Router {
 async fn ready(State(facts): State<Facts>) -> Response {
     if facts.draining.load(Ordering::Relaxed) {
         return message(StatusCode::SERVICE_UNAVAILABLE, "draining");
+    }
+    if !facts.door.is_open().await {
+        return message(StatusCode::SERVICE_UNAVAILABLE, "starting");
     }
     message(StatusCode::OK, "ready")
 }

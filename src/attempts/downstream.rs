@@ -6,6 +6,9 @@ use pingora_proxy::Session;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+/// How long an HTTP/2 connection gets to send what was written before a stream of it is reset.
+const FLUSH: Duration = Duration::from_millis(20);
+
 /// The client's connection.
 pub struct Downstream<'a> {
     pub session: &'a mut Session,
@@ -73,6 +76,11 @@ impl<'a> Downstream<'a> {
     /// Ends it visibly in the middle: a truncated answer must never look complete.
     pub async fn cut(&mut self) {
         self.session.set_keepalive(None);
+        if self.session.req_header().version == http::Version::HTTP_2 {
+            // A reset overtakes what is still queued: without a moment the client would not see the
+            // error event, at times not even the head.
+            tokio::time::sleep(FLUSH).await;
+        }
         self.session.downstream_session.shutdown().await;
     }
 }

@@ -10,6 +10,7 @@ use crate::upstream::head::{self, Forwarded, Parts};
 use http::{HeaderName, HeaderValue, header};
 use pingora_proxy::Session;
 use std::net::IpAddr;
+use std::sync::atomic::AtomicBool;
 
 /// The whole request for one try, and the URI it goes to.
 pub fn encode(
@@ -48,7 +49,8 @@ pub fn encode(
         length: body.len(),
         forwarded: forwarded(session, x),
     };
-    Ok((Request { head: head::write(&parts), body }, path.to_owned()))
+    let request = Request { head: head::write(&parts), body, sent: AtomicBool::new(false) };
+    Ok((request, path.to_owned()))
 }
 
 fn translated(settled: &Settled, call: &Call<'_>) -> Result<Outbound> {

@@ -30,6 +30,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// One try, as its parts see it.
@@ -204,9 +205,13 @@ async fn attempt(
         Err(error) => {
             plan.target.metrics.attempt(error.kind().label());
             let gone = error.kind() == Kind::ClientGone;
-            account.end(if gone { Ending::ClientGone } else { Ending::Refused });
-            keep(x, account);
             x.answer.client_gone = gone;
+            if request.sent.load(Ordering::Relaxed) {
+                account.end(if gone { Ending::ClientGone } else { Ending::Broken });
+                keep(x, account);
+            } else {
+                account.cancel();
+            }
             Err(error)
         }
     }

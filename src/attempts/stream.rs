@@ -56,7 +56,10 @@ pub async fn relay(
     let mut inflate = coding.and_then(Inflate::new);
     let status = answer.status();
     let mut head = current.head(status, &headers, true).map_err(|_| internal())?;
-    head.insert_header(header::CONTENT_TYPE, "text/event-stream").map_err(|_| internal())?;
+    let own = header::HeaderValue::from_static("text/event-stream");
+    let theirs =
+        headers.get(header::CONTENT_TYPE).filter(|_| current.settled.operation() == Operation::Preserve);
+    head.insert_header(header::CONTENT_TYPE, theirs.cloned().unwrap_or(own)).map_err(|_| internal())?;
     current.chunked(down, &mut head).map_err(|_| internal())?;
     let mut outcome = Outcome { status, headers: current.seen(&head), model: None };
     down.head(head).await;
@@ -175,6 +178,7 @@ impl Relay {
                 hide_usage: !preserve && !current.call.include_usage,
                 ready: Vec::new(),
                 model: None,
+                finished: false,
                 ended: false,
                 failed: false,
                 preserve,
@@ -231,6 +235,8 @@ struct Verbatim {
     hide_usage: bool,
     ready: Vec<Bytes>,
     model: Option<String>,
+    /// The provider said why its answer ends.
+    finished: bool,
     /// `[DONE]` has passed.
     ended: bool,
     /// The provider reported an error in the stream.
@@ -245,17 +251,20 @@ impl Verbatim {
     }
 
     fn forward(&mut self, account: &mut Account) -> Result<()> {
-        let (model, ended, failed) = (&mut self.model, &mut self.ended, &mut self.failed);
+        let Self { model, finished, ended, failed, preserve, .. } = self;
         let hide = self.hide_usage;
         let keep = |frame: Frame<'_>| {
             let data = frame.data;
-            *ended |= data == b"[DONE]";
+            if data == b"[DONE]" {
+                *ended = true;
+                // After an error it would make the answer look complete.
+                return !*failed;
+            }
             if model.is_none() {
                 *model = chat::reply_scan(data).and_then(|seen| seen.model).map(Cow::into_owned);
             }
-            if data.starts_with(b"{\"error\"") {
-                *failed = true;
-            }
+            *finished = *finished || scan::is_finish(data);
+            *failed = *failed || (!*preserve && scan::is_error(data));
             let Some(usage) = scan::usage_object(data) else { return true };
             account.usage(Usage::read(std::str::from_utf8(usage).unwrap_or_default()));
             // A chunk of usage alone, which only we have asked for.
@@ -265,31 +274,43 @@ impl Verbatim {
     }
 
     fn finish(&mut self, end: End, account: &mut Account) -> Result<()> {
-        self.events.finish();
-        self.forward(account)?;
+        // Half an event would swallow the error that follows it.
+        if self.preserve || end == End::Clean {
+            self.events.finish();
+            self.forward(account)?;
+        }
         if end == End::Cut {
             self.fail("the upstream closed the connection before the end of its answer");
-            return Ok(());
-        }
-        if self.ended && !self.preserve && !self.ends_blank() {
-            self.ready.push(Bytes::from_static(b"\n"));
+        } else if !self.preserve {
+            self.end_event();
+            if !self.ended && self.finished {
+                self.ready.push(Bytes::from_static(b"data: [DONE]\n\n"));
+            } else if !self.ended {
+                self.fail("the upstream's answer ended without a finish reason");
+            }
         }
         Ok(())
     }
 
-    /// Whether the last event came with its blank line. `[DONE]` without one is not seen by parsers
-    /// that follow the standard.
-    fn ends_blank(&self) -> bool {
-        self.ready.last().is_none_or(|last| last.ends_with(b"\n\n") || last.ends_with(b"\n\r\n"))
+    /// Ends the last event with its blank line. One without is not seen by parsers that follow the
+    /// standard.
+    fn end_event(&mut self) {
+        let Some(last) = self.ready.last() else { return };
+        if last.ends_with(b"\n\n") || last.ends_with(b"\n\r\n") || last.ends_with(b"\r\r") {
+            return;
+        }
+        let begun_line = last.ends_with(b"\n") || last.ends_with(b"\r");
+        self.ready.push(Bytes::from_static(if begun_line { b"\n" } else { b"\n\n" }));
     }
 
+    /// The stream breaks here: the client is told, unless the provider has told it.
     fn fail(&mut self, message: &str) {
-        self.failed = true;
-        if !self.preserve {
+        if !self.preserve && !self.failed {
             let mut event = ClientStream::new(Shape::Chat, String::new(), "", 0, false);
             event.error(message);
             self.ready.push(event.take());
         }
+        self.failed = true;
     }
 
     fn take(&mut self, account: &mut Account) -> Bytes {

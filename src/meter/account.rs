@@ -124,6 +124,11 @@ impl Account {
         self.ending.get_or_insert(ending);
     }
 
+    /// The request never went out: there is nothing to settle.
+    pub fn cancel(mut self) {
+        self.settled = Some(Settlement::none());
+    }
+
     /// Closes the account.
     pub fn settle(&mut self) -> &Settlement {
         if self.settled.is_none() {
@@ -132,13 +137,7 @@ impl Account {
             self.holder.metrics.settle(settlement.ending, settlement.tally.as_ref(), settlement.times, kong);
             self.settled = Some(settlement);
         }
-        self.settled.get_or_insert_with(|| Settlement {
-            ending: Ending::Broken,
-            tally: None,
-            times: Times::default(),
-            streamed: false,
-            text: None,
-        })
+        self.settled.get_or_insert_with(Settlement::none)
     }
 
     fn close(&mut self) -> Settlement {
@@ -161,6 +160,12 @@ impl Account {
         };
         let text = self.holder.payloads.then(|| self.answer.take_text());
         Settlement { ending, tally, times, streamed, text }
+    }
+}
+
+impl Settlement {
+    fn none() -> Self {
+        Self { ending: Ending::Broken, tally: None, times: Times::default(), streamed: false, text: None }
     }
 }
 

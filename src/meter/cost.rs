@@ -10,6 +10,12 @@ impl Amount {
     pub fn as_f64(self) -> f64 {
         self.0 as f64 / 1e15
     }
+
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
 }
 
 /// What a target's tokens cost: `input_cost` and `output_cost` of its options.

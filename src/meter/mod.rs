@@ -7,4 +7,5 @@ pub mod account;
 pub mod cost;
 pub mod estimate;
 pub mod metrics;
+pub mod sum;
 pub mod tally;

@@ -1,7 +1,10 @@
 //! What the simulated model says, within the limits it was given.
 
-use super::arithmetic;
+use super::prompt::Prompt;
+use super::{arithmetic, schema};
 use crate::meter::estimate::{self, Tally};
+use serde_json::json;
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 /// Of a longer question, only the beginning is repeated.
@@ -17,8 +20,19 @@ pub struct Limits<'a> {
     pub tokens: Option<u64>,
     /// It ends before the first of these.
     pub stop: Vec<Cow<'a, str>>,
-    /// The words that it must at least have.
+    /// The words that it must at least have, if it is text.
     pub words: usize,
+    /// What it must be, if not text.
+    pub format: Option<Format<'a>>,
+}
+
+/// What an answer must be.
+#[derive(Clone, Copy, Debug)]
+pub enum Format<'a> {
+    /// A JSON object.
+    Json,
+    /// JSON that fits a schema.
+    Schema(&'a RawValue),
 }
 
 /// Why an answer ended.
@@ -48,16 +62,24 @@ pub struct Answer {
     pub text: String,
     pub tokens: u64,
     pub finish: Finish,
+    /// The stop word that ended it.
+    pub stop: Option<String>,
 }
 
 impl Answer {
-    /// The answer to a question: the same question always has the same.
-    pub fn to(question: &str, limits: &Limits<'_>) -> Self {
-        let mut text = lengthen(say(question.trim()), limits.words);
+    /// The answer to a prompt: the same prompt always has the same.
+    pub fn to(prompt: &Prompt<'_>, limits: &Limits<'_>) -> Self {
+        let question = prompt.question.trim();
+        let mut text = match limits.format {
+            Some(Format::Schema(schema)) => schema::example(schema, question).to_string(),
+            Some(Format::Json) => json!({"answer": say(question, prompt.images)}).to_string(),
+            None => lengthen(say(question, prompt.images), limits.words),
+        };
         let mut finish = Finish::End;
-        let stop =
-            limits.stop.iter().filter(|stop| !stop.is_empty()).filter_map(|stop| text.find(&**stop)).min();
-        if let Some(at) = stop {
+        let words = limits.stop.iter().filter(|stop| !stop.is_empty());
+        let first = words.filter_map(|stop| Some((text.find(&**stop)?, stop))).min();
+        let stop = first.map(|(_, stop)| stop.clone().into_owned());
+        if let Some((at, _)) = first {
             text.truncate(at);
             finish = Finish::StopWord;
         }
@@ -67,7 +89,7 @@ impl Answer {
             tokens = estimate::tokens(&text);
             finish = Finish::Length;
         }
-        Self { text, tokens, finish }
+        Self { text, tokens, finish, stop: stop.filter(|_| finish == Finish::StopWord) }
     }
 
     /// The text in as many fragments, or one a word. It may have too few characters for so many.
@@ -86,7 +108,7 @@ impl Answer {
     }
 }
 
-fn say(question: &str) -> String {
+fn say(question: &str, images: usize) -> String {
     if let Some(result) = arithmetic::solve(question) {
         return result;
     }
@@ -97,12 +119,16 @@ fn say(question: &str) -> String {
     if ["hello", "hi", "hey", "good morning"].iter().any(|word| greeting.eq_ignore_ascii_case(word)) {
         return "Hello! How can I help you today? (This is a simulated model.)".to_owned();
     }
-    match question.char_indices().nth(REPEATED) {
-        Some((end, _)) => {
-            format!("You said: \"{}…\" This is a simulated answer.", question[..end].trim_end())
-        }
-        None => format!("You said: \"{question}\" This is a simulated answer."),
-    }
+    let (repeated, more) = match question.char_indices().nth(REPEATED) {
+        Some((end, _)) => (question[..end].trim_end(), "…"),
+        None => (question, ""),
+    };
+    let shown = match images {
+        0 => String::new(),
+        1 => " and showed an image.".to_owned(),
+        _ => format!(" and showed {images} images."),
+    };
+    format!("You said: \"{repeated}{more}\"{shown} This is a simulated answer.")
 }
 
 fn lengthen(mut text: String, words: usize) -> String {
@@ -146,41 +172,45 @@ mod tests {
         Limits { tokens: Some(tokens), ..Limits::default() }
     }
 
+    fn answer(question: &str, limits: &Limits<'_>) -> Answer {
+        Answer::to(&Prompt::text(question.into()), limits)
+    }
+
     #[test]
     fn a_limit_holds_and_says_so() {
-        let whole = Answer::to("Tell me about Japan", &Limits::default());
+        let whole = answer("Tell me about Japan", &Limits::default());
         assert_eq!((whole.finish, whole.tokens), (Finish::End, estimate::tokens(&whole.text)));
         for limit in 0..whole.tokens {
-            let answer = Answer::to("Tell me about Japan", &limits(limit));
-            assert!(answer.tokens <= limit && whole.text.starts_with(&answer.text), "{answer:?}");
-            assert_eq!(answer.finish, Finish::Length);
+            let said = answer("Tell me about Japan", &limits(limit));
+            assert!(said.tokens <= limit && whole.text.starts_with(&said.text), "{said:?}");
+            assert_eq!(said.finish, Finish::Length);
         }
-        assert_eq!(Answer::to("Tell me about Japan", &limits(whole.tokens)).finish, Finish::End);
+        assert_eq!(answer("Tell me about Japan", &limits(whole.tokens)).finish, Finish::End);
     }
 
     #[test]
     fn a_stop_word_is_not_said() {
         let stop = vec!["simulated".into(), "".into(), "\" This".into()];
-        let answer = Answer::to("Tell me", &Limits { stop, ..Limits::default() });
-        assert_eq!((answer.text.as_str(), answer.finish), ("You said: \"Tell me", Finish::StopWord));
+        let said = answer("Tell me", &Limits { stop, ..Limits::default() });
+        assert_eq!((said.text.as_str(), said.finish), ("You said: \"Tell me", Finish::StopWord));
     }
 
     #[test]
     fn fragments_make_the_text_again_and_are_as_many_as_asked() {
-        let answer = Answer::to("Why is the sky  blue?", &Limits { words: 40, ..Limits::default() });
+        let said = answer("Why is the sky  blue?", &Limits { words: 40, ..Limits::default() });
         for count in [None, Some(0), Some(1), Some(7), Some(40), Some(100)] {
-            let fragments = answer.fragments(count);
-            assert_eq!(fragments.concat(), answer.text);
+            let fragments = said.fragments(count);
+            assert_eq!(fragments.concat(), said.text);
             assert!(fragments.iter().all(|fragment| !fragment.is_empty()));
             assert_eq!(fragments.len(), count.unwrap_or(40).max(1), "{count:?}");
         }
-        let none = Answer { text: String::new(), tokens: 0, finish: Finish::StopWord };
+        let none = Answer { text: String::new(), tokens: 0, finish: Finish::StopWord, stop: None };
         assert!(none.fragments(None).concat().is_empty() && none.fragments(Some(3)).concat().is_empty());
     }
 
     #[test]
     fn long_questions_are_not_repeated_whole() {
-        let answer = Answer::to(&"東京は".repeat(500), &Limits::default());
-        assert!(answer.text.chars().count() < 250 && answer.text.contains('…'));
+        let said = answer(&"東京は".repeat(500), &Limits::default());
+        assert!(said.text.chars().count() < 250 && said.text.contains('…'));
     }
 }

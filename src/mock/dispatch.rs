@@ -1,9 +1,11 @@
-//! Which dialect a request is in.
+//! From a request to a response.
 
-use super::reply::{Pace, Refusal, Reply};
-use super::{Options, hugging_face, ollama, openai};
+use super::Options;
+use super::ask::Ask;
+use super::dialect::{Dialect, Route};
+use super::refusal::Refusal;
+use super::reply::{Pace, Reply};
 use axum::extract::State;
-use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::Response;
 use bytes::Bytes;
@@ -20,13 +22,17 @@ pub async fn respond(
     if !options.latency.is_zero() {
         tokio::time::sleep(options.latency).await;
     }
+    let query = uri.query().unwrap_or_default();
+    let route = Route::find(&method, uri.path(), query);
+    let dialect = route.as_ref().map_or(Dialect::OpenAi, |route| route.dialect);
+    let ask = Ask { options: &options, headers: &headers, query, body: &body, model: None };
     let reply = failure(&headers).map_or(Ok(()), Err).and_then(|()| {
-        admit(&options, &headers)?;
-        answer(&options, &method, uri.path(), &body)
+        admit(&ask, dialect)?;
+        answer(&ask, route, &method, uri.path())
     });
     match reply {
         Ok(reply) => Pace::new(&options, &headers).response(reply),
-        Err(refusal) => refusal.response(),
+        Err(refusal) => refusal.response(dialect),
     }
 }
 
@@ -41,37 +47,21 @@ fn failure(headers: &HeaderMap) -> Option<Refusal> {
 }
 
 /// The key must be right where there is one.
-fn admit(options: &Options, headers: &HeaderMap) -> Result<(), Refusal> {
-    let Some(key) = &options.key else { return Ok(()) };
-    let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-    if given == Some(key) {
-        return Ok(());
+fn admit(ask: &Ask<'_>, dialect: Dialect) -> Result<(), Refusal> {
+    match &ask.options.key {
+        Some(key) if !dialect.has_key(key, ask.headers, ask.query) => Err(dialect.keyless()),
+        _ => Ok(()),
     }
-    Err(Refusal::status(
-        StatusCode::UNAUTHORIZED,
-        "the API key is missing or wrong: send Authorization: Bearer KEY",
-    ))
 }
 
-fn answer(options: &Options, method: &Method, path: &str, body: &[u8]) -> Result<Reply, Refusal> {
-    let path = path.trim_end_matches('/');
-    let (folder, name) = path.rsplit_once('/').unwrap_or_default();
-    if *method == Method::GET || *method == Method::HEAD {
-        match name {
-            "models" => return Ok(openai::models()),
-            "health" => return Ok(Reply::json(&serde_json::json!({"status": "ok"}))),
-            _ => {}
-        }
-    }
-    match (name, folder.rsplit('/').next()) {
-        ("completions", Some("chat")) => openai::chat(options, body),
-        ("completions", _) => openai::completions(options, body),
-        ("chat", Some("api")) => ollama::chat(options, body),
-        ("generate", Some("api")) => ollama::generate(options, body),
-        ("generate_stream", _) => hugging_face::generate(options, body, hugging_face::Shape::Stream),
-        ("raw", _) => hugging_face::generate(options, body, hugging_face::Shape::Data),
-        ("" | "generate", _) => hugging_face::generate(options, body, hugging_face::Shape::List),
-        _ if folder.contains("/models") => hugging_face::generate(options, body, hugging_face::Shape::List),
-        _ => Err(Refusal::status(StatusCode::NOT_FOUND, format!("nothing answers {method} {path}"))),
-    }
+fn answer<'a>(
+    ask: &Ask<'a>,
+    route: Option<Route<'a>>,
+    method: &Method,
+    path: &str,
+) -> Result<Reply, Refusal> {
+    let Some(Route { model, run, .. }) = route else {
+        return Err(Refusal::status(StatusCode::NOT_FOUND, format!("nothing answers {method} {path}")));
+    };
+    run(&Ask { model, ..*ask })
 }

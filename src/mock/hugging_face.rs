@@ -1,16 +1,18 @@
 //! Hugging Face's text generation, as its inference servers and raw llama2 endpoints speak it.
 
-use super::Options;
-use super::answer::{Answer, Finish};
-use super::reply::{Framing, Refusal, Reply, Script};
-use super::request::{Text, limits, parse};
+use super::answer::{Answer, Finish, Limits};
+use super::ask::Ask;
+use super::prompt::Prompt;
+use super::refusal::Refusal;
+use super::reply::{Framing, Reply, Script};
+use super::request::{Text, format, parse, required, strings};
 use crate::meter::estimate;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 /// What a whole answer is wrapped in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
+enum Shape {
     /// `[{generated_text}]`
     List,
     /// `{data: [{generated_text}]}`
@@ -37,6 +39,8 @@ struct Parameters<'a> {
     return_full_text: Option<bool>,
     details: Option<bool>,
     stream: Option<bool>,
+    #[serde(borrow)]
+    grammar: Option<&'a RawValue>,
 }
 
 #[derive(Serialize)]
@@ -58,6 +62,17 @@ struct Data<'a> {
     data: [Generated<'a>; 1],
 }
 
+impl Parameters<'_> {
+    fn limits(&self, ask: &Ask<'_>) -> Result<Limits<'_>, Refusal> {
+        Ok(Limits {
+            tokens: self.max_new_tokens.or(self.max_length),
+            stop: strings("stop", self.stop)?,
+            words: ask.words(),
+            format: format(self.grammar)?, // a grammar is written as a format is
+        })
+    }
+}
+
 /// One event of a stream.
 #[derive(Serialize)]
 struct Event<'a> {
@@ -75,20 +90,33 @@ struct Token<'a> {
     special: bool,
 }
 
-/// `POST /generate` and its kin.
-pub fn generate(options: &Options, body: &[u8], shape: Shape) -> Result<Reply, Refusal> {
-    let request: Request<'_> = parse(body)?;
-    let inputs = request.inputs.ok_or_else(|| Refusal::field("inputs", "'inputs' is missing"))?.0;
+/// `POST /generate`, `POST /models/{m}`, `POST /`.
+pub fn generate(ask: &Ask<'_>) -> Result<Reply, Refusal> {
+    answer(ask, Shape::List)
+}
+
+/// `POST /generate_stream`.
+pub fn stream(ask: &Ask<'_>) -> Result<Reply, Refusal> {
+    answer(ask, Shape::Stream)
+}
+
+/// `POST /raw`, as llama2 servers have it.
+pub fn raw(ask: &Ask<'_>) -> Result<Reply, Refusal> {
+    answer(ask, Shape::Data)
+}
+
+fn answer(ask: &Ask<'_>, shape: Shape) -> Result<Reply, Refusal> {
+    let request: Request<'_> = parse(ask.body)?;
+    let inputs = required("inputs", request.inputs, "'inputs' is missing")?.0;
     let wish = request.parameters;
-    let most = wish.max_new_tokens.or(wish.max_length);
-    let answer = Answer::to(question(&inputs), &limits(most, wish.stop, options.chunks)?);
+    let answer = Answer::to(&Prompt::text(question(&inputs).into()), &wish.limits(ask)?);
     let details = Details {
         finish_reason: reason(answer.finish),
         generated_tokens: answer.tokens,
         input_length: estimate::tokens(&inputs),
     };
     if shape == Shape::Stream || request.stream.or(wish.stream).unwrap_or(false) {
-        return Ok(stream(&answer, details, options.chunks));
+        return Ok(streamed(&answer, details, ask.options.chunks));
     }
     let full = wish.return_full_text.unwrap_or_else(|| is_llama2(&inputs));
     let text = if full { format!("{inputs}\n\n{}", answer.text) } else { answer.text };
@@ -100,7 +128,7 @@ pub fn generate(options: &Options, body: &[u8], shape: Shape) -> Result<Reply, R
     })
 }
 
-fn stream(answer: &Answer, details: Details, chunks: Option<usize>) -> Reply {
+fn streamed(answer: &Answer, details: Details, chunks: Option<usize>) -> Reply {
     let mut script = Script::new(Framing::Sse);
     let fragments = answer.fragments(chunks);
     let token = |index, text, special| Token { id: index, text, logprob: 0.0, special };

@@ -1,11 +1,13 @@
 //! Ollama's dialect: `/api/chat` and `/api/generate`, which stream unless told not to.
 
-use super::Options;
-use super::answer::Answer;
-use super::call::ToolCall;
-use super::reply::{Framing, Refusal, Reply, Script};
-use super::request::{Chat, Message, Text, limits, parse};
-use crate::meter::estimate;
+use super::answer::{Answer, Format, Limits};
+use super::ask::Ask;
+use super::call::{ToolCall, Tools};
+use super::prompt::Prompt;
+use super::refusal::Refusal;
+use super::reply::{Framing, Reply, Script};
+use super::request::{Message, Text, chat as read_chat, named, parse, required, strings};
+use super::said::Said;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -21,6 +23,8 @@ struct Request<'a> {
     prompt: Option<Text<'a>>,
     #[serde(borrow)]
     system: Option<Text<'a>>,
+    #[serde(borrow)]
+    images: Option<Vec<Text<'a>>>,
     stream: Option<bool>,
     #[serde(borrow)]
     options: Option<Parameters<'a>>,
@@ -28,6 +32,8 @@ struct Request<'a> {
     tools: Option<&'a RawValue>,
     #[serde(borrow)]
     tool_choice: Option<&'a RawValue>,
+    #[serde(borrow)]
+    format: Option<&'a RawValue>,
 }
 
 #[derive(Default, Deserialize)]
@@ -39,14 +45,22 @@ struct Parameters<'a> {
 
 impl Request<'_> {
     fn model(&self) -> Result<&str, Refusal> {
-        let model = self.model.as_ref().map(|model| &*model.0).filter(|model| !model.is_empty());
-        model.ok_or_else(|| Refusal::field("model", "'model' is missing"))
+        named("model", self.model.as_ref(), None)
     }
 
-    fn answer(&self, question: &str, options: &Options) -> Result<Answer, Refusal> {
+    fn limits(&self, ask: &Ask<'_>) -> Result<Limits<'_>, Refusal> {
         let (most, stop) = self.options.as_ref().map_or((None, None), |wish| (wish.num_predict, wish.stop));
         let tokens = most.and_then(|most| u64::try_from(most).ok()); // below zero is Ollama's word for no limit
-        Ok(Answer::to(question, &limits(tokens, stop, options.chunks)?))
+        Ok(Limits { tokens, stop: strings("stop", stop)?, words: ask.words(), format: self.format() })
+    }
+
+    /// `"json"`, or a schema.
+    fn format(&self) -> Option<Format<'_>> {
+        match self.format?.get() {
+            "\"json\"" => Some(Format::Json),
+            json if json.starts_with('{') => self.format.map(Format::Schema),
+            _ => None,
+        }
     }
 }
 
@@ -56,7 +70,7 @@ struct Document<'a> {
     model: &'a str,
     created_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<Said<'a>>,
+    message: Option<Spoken<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     response: Option<&'a str>,
     done: bool,
@@ -65,7 +79,7 @@ struct Document<'a> {
 }
 
 #[derive(Serialize)]
-struct Said<'a> {
+struct Spoken<'a> {
     role: &'static str,
     content: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -118,30 +132,34 @@ enum Operation {
 }
 
 /// `POST /api/chat`.
-pub fn chat(options: &Options, body: &[u8]) -> Result<Reply, Refusal> {
+pub fn chat(ask: &Ask<'_>) -> Result<Reply, Refusal> {
     let since = Instant::now();
-    let mut request: Request<'_> = parse(body)?;
-    let asked = Chat::read(request.messages.take())?;
-    let prompt = asked.prompt_tokens + request.tools.map_or(0, |tools| estimate::tokens(tools.get()));
-    if let Some(call) = ToolCall::demanded(request.tools, request.tool_choice, &asked.question)? {
-        let end = End::new(since, "stop", prompt, call.tokens());
-        return Ok(called(&request, &call, &end));
+    let mut request: Request<'_> = parse(ask.body)?;
+    let mut prompt = read_chat(request.messages.take())?;
+    prompt.count_json(request.tools);
+    let tools = Tools::openai(request.tools, request.tool_choice)?;
+    match Said::to(&prompt, &tools, &request.limits(ask)?)? {
+        Said::Call(call) => {
+            let end = End::new(since, "stop", prompt.tokens, call.tokens());
+            Ok(called(&request, &call, &end))
+        }
+        Said::Text(answer) => {
+            let end = End::new(since, answer.finish.reason(), prompt.tokens, answer.tokens);
+            reply(&request, Operation::Chat, &answer, &end, ask.options.chunks)
+        }
     }
-    let answer = request.answer(&asked.question, options)?;
-    let end = End::new(since, answer.finish.reason(), prompt, answer.tokens);
-    reply(&request, Operation::Chat, &answer, &end, options.chunks)
 }
 
 /// `POST /api/generate`.
-pub fn generate(options: &Options, body: &[u8]) -> Result<Reply, Refusal> {
+pub fn generate(ask: &Ask<'_>) -> Result<Reply, Refusal> {
     let since = Instant::now();
-    let request: Request<'_> = parse(body)?;
-    let prompt = request.prompt.as_ref().ok_or_else(|| Refusal::field("prompt", "'prompt' is missing"))?;
-    let count =
-        estimate::tokens(&prompt.0) + request.system.as_ref().map_or(0, |text| estimate::tokens(&text.0));
-    let answer = request.answer(&prompt.0, options)?;
-    let end = End::new(since, answer.finish.reason(), count, answer.tokens);
-    reply(&request, Operation::Generate, &answer, &end, options.chunks)
+    let mut request: Request<'_> = parse(ask.body)?;
+    let mut prompt = Prompt::text(required("prompt", request.prompt.take(), "'prompt' is missing")?.0);
+    request.system.iter().for_each(|text| prompt.count(&text.0));
+    request.images.iter().flatten().for_each(|_| prompt.show());
+    let answer = Answer::to(&prompt, &request.limits(ask)?);
+    let end = End::new(since, answer.finish.reason(), prompt.tokens, answer.tokens);
+    reply(&request, Operation::Generate, &answer, &end, ask.options.chunks)
 }
 
 fn reply(
@@ -165,7 +183,7 @@ fn reply(
 
 fn document<'a>(model: &'a str, operation: Operation, text: &'a str, end: Option<&'a End>) -> Document<'a> {
     let (message, response) = match operation {
-        Operation::Chat => (Some(Said { role: "assistant", content: text, tool_calls: None }), None),
+        Operation::Chat => (Some(Spoken { role: "assistant", content: text, tool_calls: None }), None),
         Operation::Generate => (None, Some(text)),
     };
     Document { model, created_at: now(), message, response, done: end.is_some(), end }
@@ -175,7 +193,7 @@ fn document<'a>(model: &'a str, operation: Operation, text: &'a str, end: Option
 fn called(request: &Request<'_>, call: &ToolCall, end: &End) -> Reply {
     let model = request.model().unwrap_or_default();
     let function = Function { name: &call.name, arguments: &call.arguments };
-    let message = Said { role: "assistant", content: "", tool_calls: Some([Call { function }]) };
+    let message = Spoken { role: "assistant", content: "", tool_calls: Some([Call { function }]) };
     let whole = request.stream == Some(false);
     let end_here = whole.then_some(end);
     let document_of_call = Document {

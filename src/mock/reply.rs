@@ -1,13 +1,12 @@
-//! Answers on their way out: whole, as a stream, or an error; late, slowly, or cut off, as asked.
+//! Answers on their way out: whole or as a stream; late, slowly, or cut off, as asked.
 
-use super::Options;
+use super::{Options, frame};
 use axum::body::Body;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use bytes::Bytes;
 use serde::Serialize;
-use std::borrow::Cow;
 use std::io;
 use std::time::Duration;
 use tokio_stream::{Stream, StreamExt};
@@ -29,63 +28,6 @@ impl Reply {
     }
 }
 
-/// Why a request is not answered.
-#[derive(Debug)]
-pub struct Refusal {
-    pub status: StatusCode,
-    pub message: Cow<'static, str>,
-    pub param: Option<&'static str>,
-    pub code: Option<&'static str>,
-}
-
-impl Refusal {
-    /// 400, for what is wrong with a field.
-    pub fn field(param: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, message: message.into(), param: Some(param), code: None }
-    }
-
-    /// Any status.
-    pub fn status(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
-        let code = match status {
-            StatusCode::UNAUTHORIZED => Some("invalid_api_key"),
-            StatusCode::NOT_FOUND => Some("not_found"),
-            StatusCode::TOO_MANY_REQUESTS => Some("rate_limit_exceeded"),
-            _ => None,
-        };
-        Self { status, message: message.into(), param: None, code }
-    }
-
-    /// In OpenAI's shape.
-    pub fn response(&self) -> Response {
-        let kind = match self.status {
-            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
-            status if status.is_server_error() => "server_error",
-            _ => "invalid_request_error",
-        };
-        let fault = Fault { message: &self.message, kind, param: self.param, code: self.code };
-        let mut response = response("application/json", Body::from(json(&Wrapped { error: fault })));
-        *response.status_mut() = self.status;
-        if matches!(self.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-        }
-        response
-    }
-}
-
-#[derive(Serialize)]
-struct Wrapped<'a> {
-    error: Fault<'a>,
-}
-
-#[derive(Serialize)]
-struct Fault<'a> {
-    message: &'a str,
-    #[serde(rename = "type")]
-    kind: &'static str,
-    param: Option<&'static str>,
-    code: Option<&'static str>,
-}
-
 /// How the events of a stream are told apart.
 #[derive(Clone, Copy, Debug)]
 pub enum Framing {
@@ -93,6 +35,24 @@ pub enum Framing {
     Sse,
     /// One JSON document a line.
     Lines,
+    /// The same, under the name that Cohere has for it.
+    StreamJson,
+    /// One JSON array, an event an element.
+    Array,
+    /// AWS's binary frames.
+    Frames,
+}
+
+impl Framing {
+    fn content_type(self) -> &'static str {
+        match self {
+            Self::Sse => "text/event-stream",
+            Self::Lines => "application/x-ndjson",
+            Self::StreamJson => "application/stream+json",
+            Self::Array => "application/json",
+            Self::Frames => "application/vnd.amazon.eventstream",
+        }
+    }
 }
 
 /// A stream, written in advance: one buffer, and where in it each content event ends.
@@ -111,19 +71,43 @@ impl Script {
     /// An event that carries a part of the answer.
     pub fn content(&mut self, event: &impl Serialize) {
         self.event(event);
+        self.mark();
+    }
+
+    /// What was written last carries a part of the answer.
+    pub fn mark(&mut self) {
         self.contents.push(self.bytes.len());
     }
 
     /// Any other event.
     pub fn event(&mut self, event: &impl Serialize) {
-        if let Framing::Sse = self.framing {
-            self.bytes.extend_from_slice(b"data: ");
-        }
+        let before: &[u8] = match self.framing {
+            Framing::Sse => b"data: ",
+            Framing::Array if self.bytes.is_empty() => b"[",
+            Framing::Array => b",\n",
+            Framing::Lines | Framing::StreamJson | Framing::Frames => b"",
+        };
+        self.bytes.extend_from_slice(before);
         write(&mut self.bytes, event);
         self.bytes.extend_from_slice(match self.framing {
             Framing::Sse => b"\n\n",
-            Framing::Lines => b"\n",
+            Framing::Lines | Framing::StreamJson => b"\n",
+            Framing::Array | Framing::Frames => b"",
         });
+    }
+
+    /// An event with a name, where the framing has names.
+    pub fn named(&mut self, name: &str, event: &impl Serialize) {
+        match self.framing {
+            Framing::Frames => frame::write(&mut self.bytes, name, &json(event)),
+            Framing::Sse => {
+                self.bytes.extend_from_slice(b"event: ");
+                self.bytes.extend_from_slice(name.as_bytes());
+                self.bytes.push(b'\n');
+                self.event(event);
+            }
+            Framing::Lines | Framing::StreamJson | Framing::Array => self.event(event),
+        }
     }
 
     /// OpenAI's end of a stream.
@@ -133,6 +117,9 @@ impl Script {
 
     /// One frame for each content event; the last one has the rest.
     fn frames(mut self) -> Vec<Bytes> {
+        if let Framing::Array = self.framing {
+            self.bytes.extend_from_slice(b"]");
+        }
         self.contents.pop();
         self.contents.push(self.bytes.len());
         slices(&Bytes::from(self.bytes), &self.contents)
@@ -170,10 +157,7 @@ impl Pace {
             (Reply::Whole(body), None) => response("application/json", Body::from(body)),
             (Reply::Whole(body), Some(_)) => half(body),
             (Reply::Stream(script), cut) => {
-                let kind = match script.framing {
-                    Framing::Sse => "text/event-stream",
-                    Framing::Lines => "application/x-ndjson",
-                };
+                let kind = script.framing.content_type();
                 let body = match cut {
                     None => self.spread(script.frames()),
                     Some(count) => Body::from_stream(broken(script.beginning(count), self.delay)),

@@ -3,7 +3,7 @@
 use super::flags::Run;
 use super::reload::{self, Reloader};
 use super::settings::Settings;
-use crate::admin::{self, Facts, Listener};
+use crate::admin::{self, Door, Facts, Listener};
 use crate::gateway::Gateway;
 use crate::log::sink;
 use crate::meter::metrics::SERIES;
@@ -34,7 +34,9 @@ pub fn run(flags: &Run) -> Result<(), String> {
     let live = Arc::new(ArcSwap::from_pointee(snapshot));
     let draining = Arc::new(AtomicBool::new(false));
     let mut server = Server::new_with_opt_and_conf(None, server_conf(&settings));
-    add_operators(&mut server, &settings, &Facts { live: live.clone(), draining: draining.clone() })?;
+    let door = Arc::new(Door::new(settings.proxy_listen));
+    let facts = Facts { live: live.clone(), draining: draining.clone(), door };
+    add_operators(&mut server, &settings, &facts)?;
     server.add_service(background_service(
         "reload",
         Reloader { files: flags.config.clone(), live: live.clone() },
@@ -57,12 +59,9 @@ pub fn run(flags: &Run) -> Result<(), String> {
         "tollgate {} is listening",
         env!("CARGO_PKG_VERSION"),
     );
-    server.add_service(background_service("drain", Drain));
+    let grace = Duration::from_secs(settings.grace_seconds);
+    server.add_service(background_service("drain", Drain { grace }));
     server.run(RunArgs { shutdown_signal: Box::new(Signals { draining }) });
-    let left = SERIES.in_flight.get();
-    if left > 0 {
-        tracing::warn!(left, "what is still under way is cut off");
-    }
     sink::flush_all(Duration::from_secs(2));
     Ok(())
 }
@@ -71,7 +70,8 @@ fn server_conf(settings: &Settings) -> ServerConf {
     ServerConf {
         threads: settings.threads,
         upstream_keepalive_pool_size: settings.keepalive_pool,
-        grace_period_seconds: Some(settings.grace_seconds),
+        // `Drain` ends the process; this is the net below it.
+        grace_period_seconds: Some(settings.grace_seconds + 1),
         graceful_shutdown_timeout_seconds: Some(0),
         ..ServerConf::default()
     }
@@ -164,7 +164,9 @@ impl ShutdownSignalWatch for Signals {
 
 /// Ends the process as soon as nothing is under way any more. Pingora closes the listeners at once
 /// but then sleeps its grace period in full; that period is only the bound here.
-struct Drain;
+struct Drain {
+    grace: Duration,
+}
 
 #[async_trait]
 impl BackgroundService for Drain {
@@ -172,14 +174,23 @@ impl BackgroundService for Drain {
         if shutdown.wait_for(|down| *down).await.is_err() {
             return;
         }
-        let mut quiet = 0;
-        while quiet < 3 {
-            // A request whose first bytes have just come is not counted yet: look more than once.
-            tokio::time::sleep(Duration::from_millis(40)).await;
-            quiet = if SERIES.in_flight.get() == 0 { quiet + 1 } else { 0 };
-        }
+        let drained = tokio::time::timeout(self.grace, quiet()).await.is_ok();
         sink::flush_all(Duration::from_secs(2));
-        tracing::info!("drained");
+        if drained {
+            tracing::info!("drained");
+        } else {
+            tracing::warn!(left = SERIES.in_flight.get(), "what is still under way is cut off");
+        }
         std::process::exit(0);
+    }
+}
+
+/// Waits until nothing is under way.
+async fn quiet() {
+    let mut looks = 0;
+    while looks < 3 {
+        // A request whose first bytes have just come is not counted yet: look more than once.
+        tokio::time::sleep(Duration::from_millis(40)).await;
+        looks = if SERIES.in_flight.get() == 0 { looks + 1 } else { 0 };
     }
 }

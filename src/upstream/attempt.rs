@@ -15,6 +15,7 @@ use pingora::upstreams::peer::Peer;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -82,6 +83,8 @@ pub struct Request {
     /// Request line and headers, with the blank line.
     pub head: Vec<u8>,
     pub body: Bytes,
+    /// Set once some upstream may have got it, and may charge for it.
+    pub sent: AtomicBool,
 }
 
 enum Broken {
@@ -92,6 +95,7 @@ enum Broken {
 
 async fn exchange(stream: Stream, request: &Request, timeouts: Timeouts) -> Result<HttpSession, Broken> {
     let mut stream = stream;
+    request.sent.store(true, Ordering::Relaxed);
     let written = tokio::time::timeout(timeouts.write, write(&mut stream, request)).await;
     let mut session = HttpSession::new(stream);
     session.read_timeout = Some(timeouts.read);

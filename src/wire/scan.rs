@@ -11,6 +11,20 @@ static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(KEY));
 
 const KEY: &[u8] = br#""usage""#;
 
+static FINISH: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(br#""finish_reason""#));
+static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(br#""error""#));
+
+/// Whether a chunk says why the answer ends.
+pub fn is_finish(data: &[u8]) -> bool {
+    let text = |value: &[u8]| value.starts_with(b"\"");
+    FINISH.find_iter(data).any(|key| value_under(data, key + FINISH.needle().len()).is_some_and(text))
+}
+
+/// Whether a chunk reports an error: a key `error` of the object itself, not null.
+pub fn is_error(data: &[u8]) -> bool {
+    ERROR.find(data).is_some() && super::chat::reply_scan(data).is_some_and(|seen| seen.error.is_some())
+}
+
 /// The object under a key `usage`, at any depth of `data`; of several the outermost, then the first.
 ///
 /// The outermost, because what a model or a tool wrote may hold such a key further inside. `null`
@@ -38,9 +52,13 @@ fn is_key(data: &[u8], at: usize) -> bool {
 
 /// Where the object begins if the key at `key` is followed by a colon and an object.
 fn object_under(data: &[u8], key: usize) -> Option<usize> {
-    let colon = data.get(key + KEY.len()..)?.trim_ascii_start();
-    let value = colon.strip_prefix(b":")?.trim_ascii_start();
+    let value = value_under(data, key + KEY.len())?;
     value.starts_with(b"{").then_some(data.len() - value.len())
+}
+
+/// What follows the colon, if a key ends at `end`.
+fn value_under(data: &[u8], end: usize) -> Option<&[u8]> {
+    Some(data.get(end..)?.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start())
 }
 
 /// Strings and brackets of JSON text, in order.
@@ -139,6 +157,17 @@ mod tests {
 
     fn usage(text: &str) -> Option<&str> {
         usage_object(text.as_bytes()).map(|object| std::str::from_utf8(object).unwrap())
+    }
+
+    #[test]
+    fn finish_and_error_are_keys_with_a_value() {
+        assert!(is_finish(br#"{"choices":[{"delta":{},"finish_reason": "stop"}]}"#));
+        assert!(!is_finish(
+            br#"{"choices":[{"delta":{"content":"\"finish_reason\":\"x\""},"finish_reason":null}]}"#
+        ));
+        assert!(is_error(br#"{"id":1, "error" : {"message":"x"}}"#));
+        assert!(!is_error(br#"{"error":null,"choices":[{"delta":{"content":"{\"error\":1}"}}]}"#));
+        assert!(!is_error(br#"{"choices":[{"delta":{"error":1}}]}"#));
     }
 
     #[test]

@@ -7,10 +7,11 @@ mod series;
 
 pub use series::{SERIES, Series};
 
+use super::sum::Sum;
 use super::tally::{CLASSES, Provenance, Tally};
 use crate::error::Kind;
 use once_cell::sync::OnceCell;
-use prometheus::{Counter, Histogram, IntCounter};
+use prometheus::{Histogram, IntCounter};
 use std::time::Duration;
 
 /// Stands for a model that the client names: what a client sends never becomes a label.
@@ -157,7 +158,7 @@ pub struct Times {
 pub struct TargetMetrics {
     provider: &'static str,
     model: String,
-    cost: Counter,
+    cost: Sum,
     first_token: Histogram,
     per_token: Histogram,
     completed: OnceCell<IntCounter>,
@@ -169,7 +170,7 @@ pub struct TargetMetrics {
 /// Kong's series of a target; they exist only once they are asked for.
 struct Kong {
     requests: IntCounter,
-    cost: Counter,
+    cost: Sum,
     latency: Histogram,
     tokens: [IntCounter; 3],
 }
@@ -185,7 +186,7 @@ impl TargetMetrics {
         Self {
             provider,
             model: model.to_owned(),
-            cost: SERIES.own.cost.with_label_values(&labels),
+            cost: Sum::of("tollgate_cost_total", &SERIES.own.cost, &labels),
             first_token: SERIES.own.first_token.with_label_values(&labels),
             per_token: SERIES.own.per_token.with_label_values(&labels),
             completed: OnceCell::new(),
@@ -231,7 +232,7 @@ impl TargetMetrics {
             }
         }
         match tally.cost {
-            Some(cost) => self.cost.inc_by(cost.as_f64()),
+            Some(cost) => self.cost.add(cost),
             None => SERIES.own.unpriced.with_label_values(&[self.provider, self.model.as_str()]).inc(),
         }
         if let (Some(rest), 2..) = (times.rest, tally.completion.tokens) {
@@ -252,7 +253,7 @@ impl Kong {
         let tokens = |class| SERIES.ai.tokens.with_label_values(&of(class));
         Self {
             requests: SERIES.ai.requests.with_label_values(&labels),
-            cost: SERIES.ai.cost.with_label_values(&labels),
+            cost: Sum::of("kong_ai_llm_cost_total", &SERIES.ai.cost, &labels),
             latency: SERIES.ai.latency.with_label_values(&labels),
             tokens: [tokens("prompt_tokens"), tokens("completion_tokens"), tokens("total_tokens")],
         }
@@ -266,6 +267,6 @@ impl Kong {
         prompt.inc_by(tally.prompt.tokens);
         completion.inc_by(tally.completion.tokens);
         total.inc_by(tally.total());
-        self.cost.inc_by(tally.cost.map_or(0.0, super::cost::Amount::as_f64));
+        self.cost.add(tally.cost.unwrap_or_default());
     }
 }
