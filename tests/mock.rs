@@ -6,6 +6,15 @@
     reason = "clippy exempts only the test functions themselves"
 )]
 
+#[path = "mock/errors.rs"]
+mod errors;
+#[path = "mock/frames.rs"]
+mod frames;
+#[path = "mock/native.rs"]
+mod native;
+#[path = "mock/wishes.rs"]
+mod wishes;
+
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -27,7 +36,8 @@ impl Model {
     }
 
     fn post(&self, path: &str, body: &Value) -> RequestBuilder {
-        self.client.post(format!("{}{path}", self.base)).json(body)
+        let request = self.client.post(format!("{}{path}", self.base)).json(body);
+        if path.ends_with("/messages") { request.header("anthropic-version", "2023-06-01") } else { request }
     }
 
     async fn json(&self, path: &str, body: &Value) -> Value {
@@ -38,15 +48,26 @@ impl Model {
 
     /// The events of a stream, and whether it ended with `[DONE]`.
     async fn sse(&self, path: &str, body: &Value) -> (Vec<Value>, bool) {
+        let (events, done) = self.named(path, body).await;
+        assert!(events.iter().all(|(name, _)| name.is_empty()), "these events have no names");
+        (events.into_iter().map(|(_, event)| event).collect(), done)
+    }
+
+    /// The same, with the events' names.
+    async fn named(&self, path: &str, body: &Value) -> (Vec<(String, Value)>, bool) {
         let response = self.post(path, body).send().await.unwrap();
         assert_eq!(content_type(&response), "text/event-stream");
         let text = response.text().await.unwrap();
         assert!(text.ends_with("\n\n"), "an unterminated event: {text}");
-        let mut events: Vec<&str> =
-            text.trim_end().split("\n\n").map(|event| event.strip_prefix("data: ").unwrap()).collect();
-        let done = events.last() == Some(&"[DONE]");
+        let mut events: Vec<&str> = text.trim_end().split("\n\n").collect();
+        let done = events.last() == Some(&"data: [DONE]");
         events.truncate(events.len() - usize::from(done));
-        (events.into_iter().map(|event| serde_json::from_str(event).unwrap()).collect(), done)
+        let read = |event: &str| {
+            let (name, data) = event.split_once("data: ").unwrap();
+            let name = name.strip_prefix("event: ").unwrap_or_default().trim_end().to_owned();
+            (name, serde_json::from_str(data).unwrap())
+        };
+        (events.into_iter().map(read).collect(), done)
     }
 
     async fn lines(&self, path: &str, body: &Value) -> Vec<Value> {
@@ -97,10 +118,16 @@ async fn chat_answers_whole() {
         reply["usage"],
         json!({"prompt_tokens": prompt, "completion_tokens": 1, "total_tokens": prompt + 1})
     );
-    let again =
-        model.json("/openai/deployments/x/chat/completions?api-version=1", &question(&json!({}))).await;
-    assert_eq!(again["choices"], reply["choices"]);
-    assert_ne!(again["id"], reply["id"]);
+    let mut unnamed = question(&json!({}));
+    unnamed.as_object_mut().unwrap().remove("model");
+    for (path, name) in [
+        ("/openai/deployments/d-1/chat/completions?api-version=1", "d-1"),
+        ("/models/org/m/v1/chat/completions", "org/m"),
+    ] {
+        let again = model.json(path, &unnamed).await;
+        assert_eq!((&again["choices"], again["model"].as_str()), (&reply["choices"], Some(name)));
+        assert_ne!(again["id"], reply["id"]);
+    }
 }
 
 #[tokio::test]
@@ -296,72 +323,6 @@ async fn hugging_face_answers_whole_and_streams() {
     assert!(!done && others.iter().all(|event| event["generated_text"].is_null()));
     assert_eq!(text_of(others, "/token/text"), last["generated_text"].as_str().unwrap());
     assert_eq!(last["details"]["finish_reason"], "length");
-}
-
-#[tokio::test]
-async fn errors_are_shaped_as_openais() {
-    let model = Model::start(Options { key: Some("k-1".to_owned()), ..Options::default() }).await;
-    let good = question(&json!({}));
-    let chat = "/v1/chat/completions";
-    let bad = |field: &str, value: Value| question(&json!({field: value}));
-    for (path, body, status, param) in [
-        (chat, json!({"model": "m"}), 400, Some("messages")),
-        (chat, bad("messages", json!([])), 400, Some("messages")),
-        (chat, bad("messages", json!([{"role": "king", "content": ""}])), 400, Some("messages")),
-        (chat, bad("messages", json!([{"role": "user", "content": 3}])), 400, Some("messages")),
-        (chat, bad("model", Value::Null), 400, Some("model")),
-        (chat, bad("n", json!(0)), 400, Some("n")),
-        (chat, bad("max_tokens", json!(0)), 400, Some("max_tokens")),
-        (chat, bad("stop", json!(5)), 400, Some("stop")),
-        (chat, bad("tool_choice", json!("required")), 400, Some("tool_choice")),
-        (chat, json!("text"), 400, None),
-        ("/v1/completions", json!({"model": "m"}), 400, Some("prompt")),
-        ("/api/generate", json!({"model": "m"}), 400, Some("prompt")),
-        ("/generate", json!({}), 400, Some("inputs")),
-        ("/v1/nothing", good.clone(), 404, None),
-    ] {
-        let response = model.post(path, &body).bearer_auth("k-1").send().await.unwrap();
-        assert_eq!(response.status().as_u16(), status, "{path} {body}");
-        let error = response.json::<Value>().await.unwrap()["error"].take();
-        assert_eq!(error["param"].as_str(), param, "{path} {body}");
-        assert!(!error["message"].as_str().unwrap().is_empty() && error["type"] == "invalid_request_error");
-    }
-    for request in [model.post(chat, &good), model.post(chat, &good).bearer_auth("k-2")] {
-        let response = request.send().await.unwrap();
-        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
-        assert_eq!(response.json::<Value>().await.unwrap()["error"]["code"], "invalid_api_key");
-    }
-}
-
-#[tokio::test]
-async fn failures_come_on_demand() {
-    let model = Model::start(Options::default()).await;
-    let chat = |stream: bool| model.post("/v1/chat/completions", &question(&json!({"stream": stream})));
-    let response = chat(true).header("x-mock-status", "429").send().await.unwrap();
-    assert_eq!((response.status().as_u16(), response.headers()["retry-after"].to_str().unwrap()), (429, "1"));
-    assert_eq!(response.json::<Value>().await.unwrap()["error"]["code"], "rate_limit_exceeded");
-    assert_eq!(
-        chat(false).header("x-mock-status", "200").send().await.unwrap().status(),
-        StatusCode::BAD_REQUEST
-    );
-
-    let mut response = model
-        .post("/v1/completions", &json!({"model": "m", "stream": true, "prompt": "Tell me a story"}))
-        .header("x-mock-cut-after", "3")
-        .send()
-        .await
-        .unwrap();
-    let mut text = String::new();
-    let end = loop {
-        match response.chunk().await {
-            Ok(Some(bytes)) => text.push_str(std::str::from_utf8(&bytes).unwrap()),
-            other => break other,
-        }
-    };
-    assert!(end.is_err(), "a cut stream must not end properly");
-    assert_eq!(text.matches("\n\n").count(), 3, "three fragments");
-    let half = chat(false).header("x-mock-cut-after", "1").send().await.unwrap();
-    assert!(half.bytes().await.is_err());
 }
 
 #[tokio::test]

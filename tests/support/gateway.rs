@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// A running gateway; killed when dropped.
@@ -17,8 +18,24 @@ pub struct Gateway {
     pub dir: TempDir,
 }
 
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+/// A port that is free, below those that the system hands out to outgoing connections: one of
+/// these could be taken again before the gateway binds it.
+pub fn free() -> SocketAddr {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let step = std::process::id().wrapping_mul(7919).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(10_000 + step % 22_000).unwrap();
+        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
+            return listener.local_addr().unwrap();
+        }
+    }
+}
+
+/// Runs the command to its end: its exit status and what it said on stdout and stderr.
+pub fn finish(args: &[&str]) -> (i32, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_tollgate")).args(args).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
 }
 
 impl Gateway {
@@ -70,7 +87,10 @@ impl Gateway {
     /// Replaces the configuration file and asks for a reload.
     pub fn reload(&self, config: &str) {
         let config = config.replace("{dir}", self.dir.path().to_str().unwrap());
-        std::fs::write(self.dir.path().join("kong.yaml"), config).unwrap();
+        // Renamed into place: a reload that is still under way must not read half a file.
+        let new = self.dir.path().join("kong.yaml.new");
+        std::fs::write(&new, config).unwrap();
+        std::fs::rename(new, self.dir.path().join("kong.yaml")).unwrap();
         self.signal("HUP");
     }
 
@@ -85,9 +105,16 @@ impl Gateway {
         self.child.try_wait().unwrap()
     }
 
+    /// Waits for the process to end, and gives its exit code.
+    pub async fn exit_code(&mut self) -> Option<i32> {
+        eventually("the gateway ends", async || self.child.try_wait().unwrap().is_some()).await;
+        self.child.try_wait().unwrap().and_then(|status| status.code())
+    }
+
     /// All series with their values: `name{labels}` → value.
     pub async fn metrics(&self) -> HashMap<String, f64> {
-        let text = reqwest::get(format!("http://{}/metrics", self.status)).await.unwrap().text().await.unwrap();
+        let text =
+            reqwest::get(format!("http://{}/metrics", self.status)).await.unwrap().text().await.unwrap();
         text.lines()
             .filter(|line| !line.starts_with('#'))
             .filter_map(|line| line.rsplit_once(' '))
@@ -95,14 +122,32 @@ impl Gateway {
             .collect()
     }
 
-    /// The sum of all series of a name whose labels contain every given part.
+    /// The sum of all series of a name that have every given label: `name="value"`, or a value alone.
     pub async fn sum(&self, name: &str, parts: &[&str]) -> f64 {
         let metrics = self.metrics().await;
         let fits = |series: &str| {
-            series.split('{').next() == Some(name) && parts.iter().all(|part| series.contains(part))
+            series.split('{').next() == Some(name)
+                && parts.iter().all(|part| {
+                    let label = if part.contains('=') { (*part).to_owned() } else { format!("=\"{part}\"") };
+                    series.contains(&label)
+                })
         };
         // Not `sum()`: of nothing that is -0.
         metrics.iter().filter(|(series, _)| fits(series)).fold(0.0, |sum, (_, value)| sum + value)
+    }
+
+    /// Waits until that sum is what it should be: the end of an exchange is counted after its answer.
+    pub async fn counts(&self, name: &str, parts: &[&str], expected: f64) {
+        let until = Instant::now() + Duration::from_secs(5);
+        loop {
+            let sum = self.sum(name, parts).await;
+            // Sums of doubles: exact to the last digits.
+            if (sum - expected).abs() <= expected.abs() * 1e-12 {
+                return;
+            }
+            assert!(Instant::now() < until, "{name} {parts:?} is {sum}, not {expected}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// The records of a file-log file in its directory.

@@ -1,9 +1,17 @@
 //! The harness of the integration tests: the gateway as a process on free ports, and a scripted
 //! upstream that records what reaches it. Nothing sleeps on a guess; everything waits for a fact.
-#![allow(dead_code)] // each test file uses its own part
+#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::indexing_slicing,
+    reason = "clippy exempts only the test functions themselves"
+)]
 
 pub mod client;
 pub mod gateway;
+pub mod kong;
 pub mod upstream;
 
 use std::time::{Duration, Instant};
@@ -20,4 +28,11 @@ pub async fn eventually(what: &str, mut fact: impl AsyncFnMut() -> bool) {
 /// A chat request of one user message.
 pub fn chat(text: &str) -> serde_json::Value {
     serde_json::json!({"messages": [{"role": "user", "content": text}]})
+}
+
+/// The same, asking for a stream.
+pub fn streamed(text: &str) -> serde_json::Value {
+    let mut body = chat(text);
+    body["stream"] = true.into();
+    body
 }

@@ -1,12 +1,13 @@
 //! A scripted upstream: it records every call and answers by its script.
 
 use bytes::{Bytes, BytesMut};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 
 /// One call that arrived.
 #[derive(Clone, Debug)]
@@ -21,7 +22,10 @@ pub struct Call {
 impl Call {
     /// A header's value.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(other, _)| other.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     /// The body as JSON.
@@ -40,6 +44,32 @@ pub enum Step {
     Close,
     /// Says nothing more and keeps the connection open.
     Hang,
+    /// Waits until the test gives leave.
+    Gate(Gate),
+    /// Tells the test that everything before has been written.
+    Mark(Gate),
+}
+
+/// Leave to go on, given one by one.
+#[derive(Clone, Debug)]
+pub struct Gate(Arc<Semaphore>);
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(0)))
+    }
+}
+
+impl Gate {
+    /// Gives leave once.
+    pub fn open(&self) {
+        self.0.add_permits(1);
+    }
+
+    /// Waits for leave, and uses it up.
+    pub async fn pass(&self) {
+        self.0.acquire().await.unwrap().forget();
+    }
 }
 
 /// A scripted answer.
@@ -50,7 +80,8 @@ impl Reply {
     /// An answer with a length.
     pub fn body(status: u16, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Self {
         let body = body.as_ref();
-        let mut out = BytesMut::from(format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n", body.len()).as_bytes());
+        let mut out =
+            BytesMut::from(format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n", body.len()).as_bytes());
         for (name, value) in headers {
             out.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
         }
@@ -66,7 +97,8 @@ impl Reply {
 
     /// The head of a stream; add events with `event`, and `end`.
     pub fn stream(content_type: &str) -> Self {
-        let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ntransfer-encoding: chunked\r\n\r\n");
+        let head =
+            format!("HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ntransfer-encoding: chunked\r\n\r\n");
         Self(vec![Step::Bytes(head.into())])
     }
 
@@ -85,9 +117,19 @@ impl Reply {
         self.chunk(format!("data: {data}\n\n"))
     }
 
+    /// Waits here until the test opens the gate.
+    pub fn gate(self, gate: &Gate) -> Self {
+        self.then(Step::Gate(gate.clone()))
+    }
+
     /// `data: [DONE]` and the end of the chunks.
     pub fn done(self) -> Self {
         self.chunk("data: [DONE]\n\n").end()
+    }
+
+    /// Bytes as they are: what no well-behaved upstream would send.
+    pub fn raw(bytes: impl Into<Bytes>) -> Self {
+        Self(vec![Step::Bytes(bytes.into())])
     }
 
     /// The end of the chunks.
@@ -113,6 +155,7 @@ struct State {
     script: Mutex<VecDeque<Reply>>,
     fallback: Mutex<Option<Reply>>,
     calls: Mutex<Vec<Call>>,
+    named: Mutex<HashMap<String, Reply>>,
 }
 
 impl Upstream {
@@ -131,6 +174,7 @@ impl Upstream {
             script: Mutex::new(replies.into()),
             fallback: Mutex::new(None),
             calls: Mutex::default(),
+            named: Mutex::default(),
         });
         let shared = state.clone();
         tokio::spawn(async move {
@@ -152,6 +196,11 @@ impl Upstream {
         self.state.calls.lock().unwrap().clone()
     }
 
+    /// Sets the answer to calls whose header `x-script` has this value.
+    pub fn named(&self, name: &str, reply: Reply) {
+        self.state.named.lock().unwrap().insert(name.to_owned(), reply);
+    }
+
     /// Adds an answer to the script.
     pub fn push(&self, reply: Reply) {
         self.state.script.lock().unwrap().push_back(reply);
@@ -162,8 +211,9 @@ async fn serve(mut stream: TcpStream, connection: usize, state: Arc<State>) {
     stream.set_nodelay(true).unwrap();
     let mut buffer = BytesMut::new();
     while let Some(call) = read(&mut stream, &mut buffer, connection).await {
+        let named = call.header("x-script").and_then(|name| state.named.lock().unwrap().get(name).cloned());
         state.calls.lock().unwrap().push(call);
-        let scripted = state.script.lock().unwrap().pop_front();
+        let scripted = named.or_else(|| state.script.lock().unwrap().pop_front());
         let Some(reply) = scripted.or_else(|| state.fallback.lock().unwrap().clone()) else { return };
         for step in reply.0 {
             match step {
@@ -174,6 +224,8 @@ async fn serve(mut stream: TcpStream, connection: usize, state: Arc<State>) {
                 }
                 Step::Wait(time) => tokio::time::sleep(time).await,
                 Step::Close => return,
+                Step::Gate(gate) => gate.pass().await,
+                Step::Mark(gate) => gate.open(),
                 Step::Hang => {
                     // Until the other side gives up.
                     let mut sink = [0; 1024];
@@ -202,6 +254,13 @@ async fn read(stream: &mut TcpStream, buffer: &mut BytesMut, connection: usize) 
         .filter_map(|line| line.split_once(": "))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
+    if headers
+        .iter()
+        .any(|(name, value)| name.eq_ignore_ascii_case("transfer-encoding") && value == "chunked")
+    {
+        let body = chunks(stream, buffer).await?;
+        return Some(Call { line, headers, body, connection });
+    }
     let length = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
     let length: usize = length.map_or(0, |(_, value)| value.parse().unwrap());
     while buffer.len() < length {
@@ -211,4 +270,30 @@ async fn read(stream: &mut TcpStream, buffer: &mut BytesMut, connection: usize) 
     }
     let body = buffer.split_to(length).freeze();
     Some(Call { line, headers, body, connection })
+}
+
+/// A chunked body.
+async fn chunks(stream: &mut TcpStream, buffer: &mut BytesMut) -> Option<Bytes> {
+    let mut body = BytesMut::new();
+    loop {
+        let line_end = loop {
+            if let Some(at) = buffer.windows(2).position(|window| window == b"\r\n") {
+                break at;
+            }
+            if stream.read_buf(buffer).await.ok()? == 0 {
+                return None;
+            }
+        };
+        let size = String::from_utf8(buffer.split_to(line_end + 2).to_vec()).unwrap();
+        let size = usize::from_str_radix(size.trim(), 16).unwrap();
+        while buffer.len() < size + 2 {
+            if stream.read_buf(buffer).await.ok()? == 0 {
+                return None;
+            }
+        }
+        body.extend_from_slice(&buffer.split_to(size + 2)[..size]);
+        if size == 0 {
+            return Some(body.freeze());
+        }
+    }
 }

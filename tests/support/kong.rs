@@ -1,0 +1,76 @@
+//! Kong configurations, put together from parts. JSON is YAML, so they are written as JSON.
+
+use serde_json::{Value, json};
+
+/// An ai-proxy plugin towards an OpenAI-shaped upstream, with a price and statistics.
+pub fn ai_proxy(upstream_url: &str) -> Value {
+    json!({"name": "ai-proxy", "config": {
+        "route_type": "llm/v1/chat",
+        "max_request_body_size": 64 * 1024 * 1024,
+        "model": {"provider": "openai", "name": "gpt-4o-mini", "options": {
+            "upstream_url": upstream_url, "input_cost": 0.15, "output_cost": 0.6}},
+        "logging": {"log_statistics": true, "log_payloads": false},
+    }})
+}
+
+/// The same with changes: what is an object is merged, the rest replaced.
+pub fn ai_proxy_with(upstream_url: &str, changes: &Value) -> Value {
+    let mut plugin = ai_proxy(upstream_url);
+    merge(&mut plugin["config"], changes);
+    plugin
+}
+
+/// `preserve`: what the client and the upstream say is passed on as it is.
+pub fn preserve(upstream_url: &str) -> Value {
+    json!({"name": "ai-proxy", "config": {
+        "route_type": "preserve",
+        "max_request_body_size": 64 * 1024 * 1024,
+        "model": {"provider": "openai", "options": {"upstream_url": upstream_url}},
+        "logging": {"log_statistics": true, "log_payloads": false},
+    }})
+}
+
+/// A target of Ollama's format.
+pub fn ollama(upstream_url: &str) -> Value {
+    let model = json!({"provider": "llama2", "name": "llama2", "options": {
+        "llama2_format": "ollama", "upstream_url": upstream_url, "input_cost": 1, "output_cost": 2}});
+    let mut plugin = ai_proxy(upstream_url);
+    plugin["config"]["model"] = model;
+    plugin
+}
+
+/// A route with its plugins; its name is its path without the slash.
+pub fn route(path: &str, plugins: &[Value]) -> Value {
+    json!({"name": path.trim_start_matches(['~', '/']).replace(['/', '$', '(', ')', '?', '<', '>', '+', '\\', '['], "-"),
+           "paths": [path], "plugins": plugins})
+}
+
+/// A whole configuration: the routes below one service that AI routes never reach, and `prometheus`.
+pub fn file(routes: &[Value]) -> String {
+    file_with(&json!({}), routes)
+}
+
+/// The same with changes to the service: its timeouts, its address.
+pub fn file_with(service: &Value, routes: &[Value]) -> String {
+    let mut whole = json!({"name": "service", "url": "http://127.0.0.1:9", "routes": routes});
+    merge(&mut whole, service);
+    json!({"_format_version": "3.0", "services": [whole], "plugins": [prometheus()]}).to_string()
+}
+
+/// `prometheus` with all of Kong's series.
+pub fn prometheus() -> Value {
+    json!({"name": "prometheus", "config": {
+        "status_code_metrics": true, "latency_metrics": true, "bandwidth_metrics": true,
+        "upstream_health_metrics": true, "per_consumer": true, "ai_metrics": true}})
+}
+
+fn merge(into: &mut Value, changes: &Value) {
+    match (into, changes) {
+        (Value::Object(into), Value::Object(changes)) => {
+            for (key, value) in changes {
+                merge(into.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (into, changes) => *into = changes.clone(),
+    }
+}
