@@ -114,9 +114,9 @@ impl Account {
         }
     }
 
-    /// What the provider states; the last statement wins.
+    /// What the provider states; of each count the last statement wins.
     pub fn usage(&mut self, usage: Usage) {
-        self.usage = usage;
+        self.usage = usage.over(self.usage);
     }
 
     /// How the exchange ended. The first statement stands.

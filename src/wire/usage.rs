@@ -31,6 +31,20 @@ impl Usage {
         self.prompt.is_none() && self.completion.is_none()
     }
 
+    /// These counts, and the earlier ones where nothing new was said: a stream may state its prompt
+    /// at the beginning and its answer at the end.
+    #[must_use]
+    pub fn over(self, earlier: Self) -> Self {
+        Self {
+            prompt: self.prompt.or(earlier.prompt),
+            completion: self.completion.or(earlier.completion),
+            cached: self.cached.or(earlier.cached),
+            cache_write: self.cache_write.or(earlier.cache_write),
+            reasoning: self.reasoning.or(earlier.reasoning),
+            total: self.total.or(earlier.total),
+        }
+    }
+
     /// Reads the JSON text of an OpenAI `usage` object, of Chat Completions or of the Responses API.
     /// A count that cannot be read is a count that was not given, never an error.
     pub fn read(json: &str) -> Self {
