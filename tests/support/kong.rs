@@ -39,10 +39,10 @@ pub fn ollama(upstream_url: &str) -> Value {
     plugin
 }
 
-/// A route with its plugins; its name is its path without the slash.
+/// A route with its plugins; its name is what letters its path has.
 pub fn route(path: &str, plugins: &[Value]) -> Value {
-    json!({"name": path.trim_start_matches(['~', '/']).replace(['/', '$', '(', ')', '?', '<', '>', '+', '\\', '['], "-"),
-           "paths": [path], "plugins": plugins})
+    let name: String = path.trim_start_matches(['~', '/']).chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+    json!({"name": name, "paths": [path], "plugins": plugins})
 }
 
 /// A whole configuration: the routes below one service that AI routes never reach, and `prometheus`.
