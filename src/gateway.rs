@@ -47,7 +47,8 @@ impl Gateway {
         phases::run(&entry, Phase::Head, x, session.req_header_mut())?;
         let chain = entry.chain_of(x.consumer.as_deref());
         if chain.targets.is_some() {
-            attempts::serve(&self.connections, self.patience, session, x).await?;
+            // Boxed here: async_trait moves the future of its filter, and this would be most of it.
+            Box::pin(attempts::serve(&self.connections, self.patience, session, x)).await?;
             return Ok(true);
         }
         if chain.body_limit.is_some() {

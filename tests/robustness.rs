@@ -59,5 +59,8 @@ async fn assert_serves(gateway: &Gateway) {
 fn message(answer: &Answer) -> String {
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_else(|_| panic!("no JSON: {answer:?}"));
     let message = body["error"]["message"].as_str().or(body["message"].as_str());
-    message.filter(|text| text.len() > 5).unwrap_or_else(|| panic!("no message: {}", answer.text())).to_owned()
+    message
+        .filter(|text| text.len() > 5)
+        .unwrap_or_else(|| panic!("no message: {}", answer.text()))
+        .to_owned()
 }

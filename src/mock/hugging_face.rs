@@ -150,11 +150,16 @@ fn is_llama2(inputs: &str) -> bool {
     inputs.starts_with("<s>") && inputs.contains("[INST]")
 }
 
-/// The last instruction of a llama2 prompt, without the system's; of another prompt all.
+/// The last instruction of a llama2 prompt, without the system's unless there is no other; of another
+/// prompt all.
 fn question(inputs: &str) -> &str {
     let Some((_, last)) = inputs.rsplit_once("[INST]").filter(|_| is_llama2(inputs)) else { return inputs };
     let last = last.split_once("[/INST]").map_or(last, |(inside, _)| inside);
-    last.rsplit_once("<</SYS>>").or_else(|| last.rsplit_once("<<SYS>>")).map_or(last, |(_, user)| user)
+    let parts = last.rsplit_once("<</SYS>>").or_else(|| last.rsplit_once("<<SYS>>"));
+    parts.map_or(last, |(system, user)| {
+        let system = system.trim_start().trim_start_matches("<<SYS>>");
+        if user.trim().is_empty() { system } else { user }
+    })
 }
 
 fn reason(finish: Finish) -> &'static str {
@@ -173,6 +178,7 @@ mod tests {
     fn the_question_is_the_last_instruction() {
         for inputs in [
             " What is 1+1? ",
+            "<s>[INST] <<SYS>> What is 1+1? <</SYS>>",
             "<s>[INST] <<SYS>> You add. <</SYS>> What is 1+1? [/INST]",
             "<s> [INST] <<SYS>> You add. <<SYS>> What is 1+1? [/INST]",
             "<s>[INST] <<SYS>> You add. <</SYS>> Hello [/INST] Hi </s> <s>[INST] What is 1+1? [/INST]",

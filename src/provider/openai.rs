@@ -127,7 +127,7 @@ impl Dialect for OpenAiDialect {
         if body.is_empty() {
             return Err(Error::bad_reply("no response body found when transforming response"));
         }
-        let Some(scan) = chat::reply_scan(&body) else {
+        let Some(scan) = chat::reply_glance(&body).or_else(|| chat::reply_scan(&body)) else {
             return Err(Error::bad_reply(format!("failed to decode {operation} response")));
         };
         if !scan.choices {

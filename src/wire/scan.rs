@@ -111,6 +111,25 @@ impl Iterator for Tokens<'_> {
     }
 }
 
+/// The value of a key of which `data` has exactly one, wherever it stands; `None` also if it has
+/// several, and a walk must tell which is meant.
+///
+/// Inside a string every quote is escaped, so a key with both its quotes is a key.
+pub fn only<'a>(data: &'a [u8], key: &Finder<'_>) -> Option<&'a [u8]> {
+    let first = key.find(data)?;
+    let after = first + key.needle().len();
+    if key.find(data.get(after..)?).is_some() {
+        return None;
+    }
+    value_under(data, after)
+}
+
+/// The JSON object at the beginning of `value`.
+pub fn object(value: &[u8]) -> Option<&[u8]> {
+    let end = value.starts_with(b"{").then(|| Tokens::new(value).find(|token| token.depth == 0))??;
+    value.get(..=end.at)
+}
+
 /// Calls `member` with the key and the text of each member of one JSON object, without reading the
 /// values; `None` if the text is no object that closes. Keys that are written with escapes come as they
 /// are written. What stands inside values is not checked: who passes them on need not know.

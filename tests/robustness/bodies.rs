@@ -23,7 +23,8 @@ fn framed(body: &Bytes, chunked: bool) -> reqwest::Body {
     if !chunked {
         return body.clone().into();
     }
-    let pieces: Vec<_> = body.chunks(9_973).map(Bytes::copy_from_slice).map(Ok::<_, std::io::Error>).collect();
+    let pieces: Vec<_> =
+        body.chunks(9_973).map(Bytes::copy_from_slice).map(Ok::<_, std::io::Error>).collect();
     reqwest::Body::wrap_stream(tokio_stream::iter(pieces))
 }
 
@@ -81,7 +82,8 @@ async fn chat_bodies_arrive_with_their_content() {
 #[tokio::test(flavor = "multi_thread")]
 async fn large_answers_arrive_byte_for_byte() {
     let body = noise(10 * 1024 * 1024);
-    let upstream = Upstream::always(Reply::body(200, &[("content-type", "application/octet-stream")], &body)).await;
+    let upstream =
+        Upstream::always(Reply::body(200, &[("content-type", "application/octet-stream")], &body)).await;
     let gateway = gateway(&upstream).await;
     for (version, client) in clients() {
         let reply = client.post(gateway.url("/raw")).body("{}").send().await.unwrap();
@@ -135,13 +137,17 @@ async fn an_expectation_is_met_or_refused() {
     for spelling in ["100-continue", "100-Continue"] {
         let length = body.len();
         client
-            .send(format!("POST /chat HTTP/1.1\r\nhost: x\r\nexpect: {spelling}\r\ncontent-length: {length}\r\n\r\n"))
+            .send(format!(
+                "POST /chat HTTP/1.1\r\nhost: x\r\nexpect: {spelling}\r\ncontent-length: {length}\r\n\r\n"
+            ))
             .await;
         assert_eq!(client.answer().await.status, 100);
         assert_eq!(client.send(&body).await.answer().await.status, 200);
     }
     assert_eq!(upstream.calls()[0].header("expect"), None);
-    client.send("POST /chat HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 5000\r\n\r\n").await;
+    client
+        .send("POST /chat HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 5000\r\n\r\n")
+        .await;
     assert_eq!(client.answer().await.status, 413);
     let mut client = Connection::open(gateway.proxy).await;
     client.send("POST /none HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 50\r\n\r\n").await;
@@ -171,7 +177,8 @@ async fn a_body_that_drips_runs_into_the_total_limit() {
     assert_eq!(message(&answer), "the request body did not arrive in time");
 
     // An h2 body that stops has no other limit than this.
-    let stops = tokio_stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"{"))]).chain(tokio_stream::pending());
+    let stops = tokio_stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"{"))])
+        .chain(tokio_stream::pending());
     let (_, h2c) = &clients()[1];
     let reply = h2c.post(gateway.url("/chat")).body(reqwest::Body::wrap_stream(stops)).send().await.unwrap();
     assert_eq!(reply.status(), 408);

@@ -29,9 +29,26 @@ async fn nothing_breaks_out_of_a_template() {
         kong::route("~/part-path/(?<v>.*)", &[dynamic("", &format!("{url}/a/$(uri_captures.v)"))]),
     ];
     let gateway = Gateway::start(&kong::file(&routes)).await;
-    let injections = ["a%0d%0ax-evil:%201", "a%0ax-evil:%201", "a%0dx-evil:%201", "a%00b", "%0d%0a%0d%0aGET%20/%20HTTP/1.1"];
+    let injections = [
+        "a%0d%0ax-evil:%201",
+        "a%0ax-evil:%201",
+        "a%0dx-evil:%201",
+        "a%00b",
+        "%0d%0a%0d%0aGET%20/%20HTTP/1.1",
+    ];
     let urls = [
-        "", "/", "///", "%5B::1", "a%20b/", "127.0.0.1:99999/", "127.0.0.1:x/", "x:y:z/", "%0d%0ax-evil:1/", "a%3Cb/", "?x", "#x",
+        "",
+        "/",
+        "///",
+        "%5B::1",
+        "a%20b/",
+        "127.0.0.1:99999/",
+        "127.0.0.1:x/",
+        "x:y:z/",
+        "%0d%0ax-evil:1/",
+        "a%3Cb/",
+        "?x",
+        "#x",
     ];
     let mut cases: Vec<(String, String)> = Vec::new();
     for value in injections {
@@ -56,7 +73,11 @@ async fn nothing_breaks_out_of_a_template() {
     }
     for (path, headers) in cases {
         let mut client = Connection::open(gateway.proxy).await;
-        let answer = client.request(&format!("POST {path} HTTP/1.1{headers}"), chat("hi").to_string()).await.answer().await;
+        let answer = client
+            .request(&format!("POST {path} HTTP/1.1{headers}"), chat("hi").to_string())
+            .await
+            .answer()
+            .await;
         let case = format!("{path}{headers:?}: {} {}", answer.status, answer.text());
         // A path stays encoded in its captures, which is as harmless as a refusal.
         let encoded = path.contains("-path/") && answer.status == 200;
@@ -94,15 +115,26 @@ async fn no_method_hangs() {
             let answer = client.answer().await;
             let expected = if path == "/raw" { 200 } else { 400 };
             assert_eq!((answer.status, answer.whole), (expected, true), "{method} {path}");
-            let answer = client.request(&format!("{method} {path} HTTP/1.1"), chat("hi").to_string()).await.answer().await;
+            let answer = client
+                .request(&format!("{method} {path} HTTP/1.1"), chat("hi").to_string())
+                .await
+                .answer()
+                .await;
             assert_eq!((answer.status, answer.whole), (200, true), "{method} {path}: {}", answer.text());
-            assert!(upstream.calls().pop().unwrap().line.starts_with(&format!("{method} ")), "Kong keeps the method");
+            assert!(
+                upstream.calls().pop().unwrap().line.starts_with(&format!("{method} ")),
+                "Kong keeps the method"
+            );
         }
     }
     for (path, body) in [("/chat", ""), ("/raw", ""), ("/chat", "x"), ("/raw", "x")] {
         let body = if body.is_empty() { String::new() } else { chat("hi").to_string() };
         let mut client = Connection::open(gateway.proxy).await;
-        let answer = client.request(&format!("HEAD {path} HTTP/1.1\r\nx-script: head"), &body).await.head_answer().await;
+        let answer = client
+            .request(&format!("HEAD {path} HTTP/1.1\r\nx-script: head"), &body)
+            .await
+            .head_answer()
+            .await;
         let expected = if path == "/chat" && body.is_empty() { 400 } else { 200 };
         assert_eq!(answer.status, expected, "HEAD {path} {body}");
         // The connection is where it should be: no body was sent for the HEAD.
@@ -127,7 +159,8 @@ async fn pipelined_requests_are_answered_in_turn() {
         let answer = client.answer().await;
         assert_eq!((answer.status, answer.whole), (200, true), "{}", answer.text());
     }
-    let texts: Vec<_> = upstream.calls().iter().map(|call| call.json()["messages"][0]["content"].clone()).collect();
+    let texts: Vec<_> =
+        upstream.calls().iter().map(|call| call.json()["messages"][0]["content"].clone()).collect();
     assert_eq!(texts, ["one", "two", "three"]);
 
     // The second comes while the first waits for its upstream, whole or cut anywhere.
@@ -201,7 +234,11 @@ async fn a_smuggled_request_is_not_served() {
         ))
         .await;
     assert_eq!(client.answer().await.status, 400);
-    assert_eq!(client.answer().await.status, 0, "the connection must be closed: two readings of it are possible");
+    assert_eq!(
+        client.answer().await.status,
+        0,
+        "the connection must be closed: two readings of it are possible"
+    );
     assert!(upstream.calls().is_empty());
 }
 

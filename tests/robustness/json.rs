@@ -39,7 +39,11 @@ async fn what_is_no_chat_request_is_refused_and_the_connection_stays() {
     let mut client = Connection::open(gateway.proxy).await;
     for text in &texts {
         let shown = String::from_utf8_lossy(&text[..text.len().min(120)]).into_owned();
-        let answer = client.request("POST /chat HTTP/1.1\r\ncontent-type: application/json", text).await.answer().await;
+        let answer = client
+            .request("POST /chat HTTP/1.1\r\ncontent-type: application/json", text)
+            .await
+            .answer()
+            .await;
         assert_eq!(answer.status, 400, "{shown}: {}", answer.text());
         assert_eq!(answer.header("content-type"), Some("application/json; charset=utf-8"), "{shown}");
         assert!(!message(&answer).is_empty());
@@ -48,7 +52,13 @@ async fn what_is_no_chat_request_is_refused_and_the_connection_stays() {
     let answer = client.request("POST /chat HTTP/1.1", chat("hi").to_string()).await.answer().await;
     assert_eq!(answer.status, 200);
     assert_eq!(upstream.calls().len(), 1);
-    gateway.counts("tollgate_errors_total", &["client", "bad_request"], f64::from(u32::try_from(texts.len()).unwrap())).await;
+    gateway
+        .counts(
+            "tollgate_errors_total",
+            &["client", "bad_request"],
+            f64::from(u32::try_from(texts.len()).unwrap()),
+        )
+        .await;
 }
 
 #[tokio::test]
@@ -68,7 +78,8 @@ async fn what_is_odd_but_right_passes_unchanged() {
         r#""":0,"" :{}"#.split_once(',').unwrap().0,
         r#""user":null,"stop":["a","b"],"max_completion_tokens":9007199254740993"#,
     ] {
-        let body = format!("\u{feff} {{\"messages\":[{{\"role\":\"user\",\"content\":\"a\\u0000b\"}}],{field}}} ");
+        let body =
+            format!("\u{feff} {{\"messages\":[{{\"role\":\"user\",\"content\":\"a\\u0000b\"}}],{field}}} ");
         let answer = client.request("POST /chat HTTP/1.1", &body).await.answer().await;
         assert_eq!(answer.status, 200, "{body}: {}", answer.text());
         let sent = upstream.calls().pop().unwrap().body;
@@ -84,7 +95,8 @@ fn ollama_reply() -> Value {
 
 /// Each dialect with its upstream.
 async fn dialects() -> (Gateway, Vec<Upstream>) {
-    let replies = [completion(), completion(), ollama_reply(), json!({"data": [{"generated_text": "[/INST] ok"}]})];
+    let replies =
+        [completion(), completion(), ollama_reply(), json!({"data": [{"generated_text": "[/INST] ok"}]})];
     let mut upstreams = Vec::new();
     for reply in &replies {
         upstreams.push(Upstream::always(Reply::json(reply)).await);
@@ -108,16 +120,57 @@ async fn dialects() -> (Gateway, Vec<Upstream>) {
 async fn no_field_of_a_wrong_type_is_the_gateways_failure() {
     let (gateway, _upstreams) = dialects().await;
     let values = [
-        json!(null), json!(true), json!(0), json!(-1.5), json!(1e300), json!(u64::MAX), json!(""), json!("x"), json!([]),
-        json!({}), json!([[]]), json!([null]), json!([1, "x", {}]), json!({"a": {"b": [1]}}), json!({"type": 1, "function": 2}),
+        json!(null),
+        json!(true),
+        json!(0),
+        json!(-1.5),
+        json!(1e300),
+        json!(u64::MAX),
+        json!(""),
+        json!("x"),
+        json!([]),
+        json!({}),
+        json!([[]]),
+        json!([null]),
+        json!([1, "x", {}]),
+        json!({"a": {"b": [1]}}),
+        json!({"type": 1, "function": 2}),
     ];
     let fields = [
-        "/messages", "/messages/0", "/messages/0/role", "/messages/0/content", "/messages/0/name", "/messages/0/tool_calls",
-        "/messages/0/tool_call_id", "/messages/0/content/0", "/messages/0/content/0/type", "/messages/0/content/0/text",
-        "/messages/0/content/0/image_url", "/messages/0/tool_calls/0", "/messages/0/tool_calls/0/function",
-        "/messages/0/tool_calls/0/function/arguments", "/model", "/stream_options", "/max_tokens", "/temperature", "/top_p",
-        "/top_k", "/n", "/stop", "/tools", "/tools/0", "/tools/0/function", "/tool_choice", "/response_format", "/seed",
-        "/user", "/metadata", "/logit_bias", "/functions", "/presence_penalty", "/prompt",
+        "/messages",
+        "/messages/0",
+        "/messages/0/role",
+        "/messages/0/content",
+        "/messages/0/name",
+        "/messages/0/tool_calls",
+        "/messages/0/tool_call_id",
+        "/messages/0/content/0",
+        "/messages/0/content/0/type",
+        "/messages/0/content/0/text",
+        "/messages/0/content/0/image_url",
+        "/messages/0/tool_calls/0",
+        "/messages/0/tool_calls/0/function",
+        "/messages/0/tool_calls/0/function/arguments",
+        "/model",
+        "/stream_options",
+        "/max_tokens",
+        "/temperature",
+        "/top_p",
+        "/top_k",
+        "/n",
+        "/stop",
+        "/tools",
+        "/tools/0",
+        "/tools/0/function",
+        "/tool_choice",
+        "/response_format",
+        "/seed",
+        "/user",
+        "/metadata",
+        "/logit_bias",
+        "/functions",
+        "/presence_penalty",
+        "/prompt",
     ];
     let mut sets = tokio::task::JoinSet::new();
     for path in ["/openai", "/mistral", "/ollama", "/raw-llama2"] {
@@ -128,7 +181,8 @@ async fn no_field_of_a_wrong_type_is_the_gateways_failure() {
             for case in 0..fields.len() * values.len() {
                 let mut body = chat("hi");
                 put(&mut body, fields[case / values.len()], &values[case % values.len()]);
-                let answer = client.request(&format!("POST {path} HTTP/1.1"), body.to_string()).await.answer().await;
+                let answer =
+                    client.request(&format!("POST {path} HTTP/1.1"), body.to_string()).await.answer().await;
                 let case = format!("{path} {body}: {} {}", answer.status, answer.text());
                 assert!(matches!(answer.status, 200 | 400), "{case}");
                 if answer.status == 400 {
@@ -171,7 +225,11 @@ async fn wrong_content_types_do_not_crash() {
     let gateway = gateway(&upstream).await;
     for (kind, body, expected) in [
         ("application/x-www-form-urlencoded", "messages=%5B1%5D", 400),
-        ("application/x-www-form-urlencoded", "%ff=%zz&messages=[{\"role\":\"user\",\"content\":\"x\"}]", 200),
+        (
+            "application/x-www-form-urlencoded",
+            "%ff=%zz&messages=[{\"role\":\"user\",\"content\":\"x\"}]",
+            200,
+        ),
         ("multipart/form-data", "x", 400),
         ("multipart/form-data; boundary=b", "--b\r\nno end", 400),
         ("multipart/form-data; boundary=b", "", 400),

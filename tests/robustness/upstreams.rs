@@ -17,7 +17,8 @@ async fn ask(gateway: &Gateway, path: &str) -> Answer {
 /// Kong's own page.
 fn assert_page(answer: &Answer, status: u16, text: &str, case: &str) {
     assert_eq!((answer.status, answer.whole), (status, true), "{case}: {}", answer.text());
-    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_else(|_| panic!("{case}: {}", answer.text()));
+    let body: Value =
+        serde_json::from_slice(&answer.body).unwrap_or_else(|_| panic!("{case}: {}", answer.text()));
     assert_eq!(body["message"], text, "{case}");
     assert_eq!(body["request_id"].as_str(), answer.header("x-kong-request-id"), "{case}");
 }
@@ -71,7 +72,10 @@ async fn an_upstream_that_makes_no_sense_is_a_502() {
         ("status out of range", raw("HTTP/1.1 99999 X\r\n\r\n")),
         ("bad length", raw("HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n")),
         ("length too long", raw(&format!("{head}content-length: 5000\r\n\r\n{}", completion()))),
-        ("truncated chunks", raw(&format!("{head}transfer-encoding: chunked\r\n\r\nfff\r\n{}", completion()))),
+        (
+            "truncated chunks",
+            raw(&format!("{head}transfer-encoding: chunked\r\n\r\nfff\r\n{}", completion())),
+        ),
         ("bad chunk", raw(&format!("{head}transfer-encoding: chunked\r\n\r\nzz\r\n"))),
         ("bad gzip", raw(&format!("{head}content-encoding: gzip\r\ncontent-length: 4\r\n\r\nabcd"))),
         ("cut gzip", raw(&format!("{head}content-encoding: gzip\r\ncontent-length: 2\r\n\r\n\u{1f}\u{0}"))),
@@ -80,7 +84,8 @@ async fn an_upstream_that_makes_no_sense_is_a_502() {
     let upstream = Upstream::scripted(cases.iter().map(|(_, reply)| reply.clone()).collect()).await;
     let gateway = gateway(&upstream).await;
     for (case, _) in &cases {
-        let text = if case.contains("gzip") { "the upstream's compressed answer cannot be read" } else { INVALID };
+        let text =
+            if case.contains("gzip") { "the upstream's compressed answer cannot be read" } else { INVALID };
         assert_page(&ask(&gateway, "/chat").await, 502, text, case);
     }
     gateway.counts("tollgate_exchanges_in_flight", &[], 0.0).await;
@@ -90,8 +95,10 @@ async fn an_upstream_that_makes_no_sense_is_a_502() {
 
 #[tokio::test]
 async fn an_answer_that_is_not_the_providers_is_a_500_that_says_so() {
-    let decode = "transformation failed from type openai://llm/v1/chat: failed to decode llm/v1/chat response";
-    let choices = "transformation failed from type openai://llm/v1/chat: 'choices' not in llm/v1/chat response";
+    let decode =
+        "transformation failed from type openai://llm/v1/chat: failed to decode llm/v1/chat response";
+    let choices =
+        "transformation failed from type openai://llm/v1/chat: 'choices' not in llm/v1/chat response";
     let empty = "transformation failed from type openai://llm/v1/chat: no response body found when transforming response";
     let cases = [
         ("<html>hello</html>", decode),
@@ -102,7 +109,8 @@ async fn an_answer_that_is_not_the_providers_is_a_500_that_says_so() {
         ("{\"choices\":null}", choices),
         ("", empty),
     ];
-    let replies = cases.iter().map(|(body, _)| Reply::body(200, &[("content-type", "text/html")], body)).collect();
+    let replies =
+        cases.iter().map(|(body, _)| Reply::body(200, &[("content-type", "text/html")], body)).collect();
     let upstream = Upstream::scripted(replies).await;
     let gateway = gateway(&upstream).await;
     for (body, expected) in cases {
@@ -110,7 +118,10 @@ async fn an_answer_that_is_not_the_providers_is_a_500_that_says_so() {
         assert_eq!((answer.status, message(&answer).as_str()), (500, expected), "{body:?}");
         assert!(answer.text().starts_with("{\"error\":"), "{}", answer.text());
     }
-    assert!(upstream.calls().iter().all(|call| call.connection == 0), "what was read whole leaves its connection usable");
+    assert!(
+        upstream.calls().iter().all(|call| call.connection == 0),
+        "what was read whole leaves its connection usable"
+    );
 }
 
 #[tokio::test]
@@ -126,7 +137,8 @@ async fn statuses_without_a_body_pass() {
     for path in ["/chat", "/raw"] {
         let mut client = Connection::open(gateway.proxy).await;
         for case in 0..count {
-            let answer = client.request(&format!("POST {path} HTTP/1.1"), chat("hi").to_string()).await.answer().await;
+            let answer =
+                client.request(&format!("POST {path} HTTP/1.1"), chat("hi").to_string()).await.answer().await;
             let expected = if case == 1 { 304 } else { 204 };
             assert_eq!(answer.status, expected, "{path} {case}: {answer:?}");
             assert_eq!(answer.header("transfer-encoding"), None, "{path} {case}: there is no body to frame");
@@ -141,7 +153,8 @@ async fn statuses_without_a_body_pass() {
 async fn informational_answers_are_passed_over() {
     let good = Reply::json(&completion());
     let Some(Step::Bytes(last)) = good.0.first().cloned() else { panic!("a reply is bytes") };
-    let early = Reply::raw("HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n").then(Step::Bytes(last));
+    let early = Reply::raw("HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n")
+        .then(Step::Bytes(last));
     let upstream = Upstream::always(early).await;
     let gateway = gateway(&upstream).await;
     let answer = ask(&gateway, "/chat").await;
@@ -156,7 +169,14 @@ async fn a_connection_is_used_again_until_its_upstream_says_otherwise() {
         .event(&json!({"choices": [{"index": 0, "delta": {"content": "x"}, "finish_reason": "stop"}]}))
         .done();
     let closing = Reply::body(200, &[("connection", "close")], completion().to_string());
-    let script = vec![Reply::json(&completion()), chunked, stream, Reply::body(429, &[], "{}"), closing, Reply::json(&completion())];
+    let script = vec![
+        Reply::json(&completion()),
+        chunked,
+        stream,
+        Reply::body(429, &[], "{}"),
+        closing,
+        Reply::json(&completion()),
+    ];
     let upstream = Upstream::scripted(script).await;
     let gateway = gateway(&upstream).await;
     for (case, expected) in [200, 200, 200, 429, 200, 200].into_iter().enumerate() {
@@ -172,7 +192,14 @@ async fn a_connection_is_used_again_until_its_upstream_says_otherwise() {
 #[tokio::test]
 async fn a_request_on_a_dead_connection_is_sent_once_more() {
     let dead = || Reply(vec![Step::Close]);
-    let upstream = Upstream::scripted(vec![Reply::json(&completion()), dead(), Reply::json(&completion()), dead(), dead()]).await;
+    let upstream = Upstream::scripted(vec![
+        Reply::json(&completion()),
+        dead(),
+        Reply::json(&completion()),
+        dead(),
+        dead(),
+    ])
+    .await;
     let gateway = gateway(&upstream).await;
     assert_eq!(ask(&gateway, "/chat").await.status, 200);
     assert_eq!(ask(&gateway, "/chat").await.status, 200, "served by a new connection");
@@ -186,7 +213,8 @@ async fn a_request_on_a_dead_connection_is_sent_once_more() {
 #[tokio::test]
 async fn a_request_that_has_begun_to_be_answered_is_not_sent_again() {
     let begun = Reply::raw("HTTP/1.1 2").then(Step::Close);
-    let upstream = Upstream::scripted(vec![Reply::json(&completion()), begun, Reply::json(&completion())]).await;
+    let upstream =
+        Upstream::scripted(vec![Reply::json(&completion()), begun, Reply::json(&completion())]).await;
     let gateway = gateway(&upstream).await;
     assert_eq!(ask(&gateway, "/chat").await.status, 200);
     assert_page(&ask(&gateway, "/chat").await, 502, INVALID, "begun");
@@ -203,7 +231,9 @@ async fn an_upstream_that_answers_before_it_has_read_everything_is_heard() {
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut head = [0; 2048];
             let _ = stream.read(&mut head).await;
-            let _ = stream.write_all(b"HTTP/1.1 413 Too Large\r\ncontent-length: 3\r\nconnection: close\r\n\r\nbig").await;
+            let _ = stream
+                .write_all(b"HTTP/1.1 413 Too Large\r\ncontent-length: 3\r\nconnection: close\r\n\r\nbig")
+                .await;
             // What has not been read must not reset the answer away.
             while stream.read(&mut head).await.is_ok_and(|read| read > 0) {}
         }

@@ -80,7 +80,10 @@ pub struct Answer {
 impl Answer {
     /// A header's value.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(other, _)| other.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     /// The body as text.
@@ -143,9 +146,8 @@ impl Connection {
 
     /// Reads until the buffer holds the text, and gives all of it.
     pub async fn until(&mut self, text: &str) -> String {
-        let find = async {
-            while !String::from_utf8_lossy(&self.buffer).contains(text) && self.more().await {}
-        };
+        let find =
+            async { while !String::from_utf8_lossy(&self.buffer).contains(text) && self.more().await {} };
         let _ = tokio::time::timeout(PATIENCE, find).await;
         String::from_utf8_lossy(&self.buffer).into_owned()
     }

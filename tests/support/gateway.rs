@@ -113,7 +113,8 @@ impl Gateway {
 
     /// All series with their values: `name{labels}` → value.
     pub async fn metrics(&self) -> HashMap<String, f64> {
-        let text = reqwest::get(format!("http://{}/metrics", self.status)).await.unwrap().text().await.unwrap();
+        let text =
+            reqwest::get(format!("http://{}/metrics", self.status)).await.unwrap().text().await.unwrap();
         text.lines()
             .filter(|line| !line.starts_with('#'))
             .filter_map(|line| line.rsplit_once(' '))
@@ -125,10 +126,11 @@ impl Gateway {
     pub async fn sum(&self, name: &str, parts: &[&str]) -> f64 {
         let metrics = self.metrics().await;
         let fits = |series: &str| {
-            series.split('{').next() == Some(name) && parts.iter().all(|part| {
-                let label = if part.contains('=') { (*part).to_owned() } else { format!("=\"{part}\"") };
-                series.contains(&label)
-            })
+            series.split('{').next() == Some(name)
+                && parts.iter().all(|part| {
+                    let label = if part.contains('=') { (*part).to_owned() } else { format!("=\"{part}\"") };
+                    series.contains(&label)
+                })
         };
         // Not `sum()`: of nothing that is -0.
         metrics.iter().filter(|(series, _)| fits(series)).fold(0.0, |sum, (_, value)| sum + value)

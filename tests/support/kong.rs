@@ -41,7 +41,11 @@ pub fn ollama(upstream_url: &str) -> Value {
 
 /// A route with its plugins; its name is what letters its path has.
 pub fn route(path: &str, plugins: &[Value]) -> Value {
-    let name: String = path.trim_start_matches(['~', '/']).chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+    let name: String = path
+        .trim_start_matches(['~', '/'])
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
+        .collect();
     json!({"name": name, "paths": [path], "plugins": plugins})
 }
 

@@ -22,7 +22,10 @@ pub struct Call {
 impl Call {
     /// A header's value.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(other, _)| other.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     /// The body as JSON.
@@ -77,7 +80,8 @@ impl Reply {
     /// An answer with a length.
     pub fn body(status: u16, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Self {
         let body = body.as_ref();
-        let mut out = BytesMut::from(format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n", body.len()).as_bytes());
+        let mut out =
+            BytesMut::from(format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n", body.len()).as_bytes());
         for (name, value) in headers {
             out.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
         }
@@ -93,7 +97,8 @@ impl Reply {
 
     /// The head of a stream; add events with `event`, and `end`.
     pub fn stream(content_type: &str) -> Self {
-        let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ntransfer-encoding: chunked\r\n\r\n");
+        let head =
+            format!("HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ntransfer-encoding: chunked\r\n\r\n");
         Self(vec![Step::Bytes(head.into())])
     }
 
@@ -249,7 +254,10 @@ async fn read(stream: &mut TcpStream, buffer: &mut BytesMut, connection: usize) 
         .filter_map(|line| line.split_once(": "))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
-    if headers.iter().any(|(name, value)| name.eq_ignore_ascii_case("transfer-encoding") && value == "chunked") {
+    if headers
+        .iter()
+        .any(|(name, value)| name.eq_ignore_ascii_case("transfer-encoding") && value == "chunked")
+    {
         let body = chunks(stream, buffer).await?;
         return Some(Call { line, headers, body, connection });
     }

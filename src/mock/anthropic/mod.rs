@@ -200,34 +200,39 @@ fn content<'a>(
     let blocks: Vec<Block<'a>> = parse_field(field, content)?;
     let mut text = Cow::Borrowed("");
     for block in blocks {
-        match &*block.kind.0 {
-            "text" => text += required(field, block.text, "a text block needs a text")?.0,
-            "image" => image(block.source, prompt)?,
+        text += block.hear(field, prompt)?;
+    }
+    Ok(text)
+}
+
+impl<'a> Block<'a> {
+    /// Counts the block; its text, which is not counted.
+    fn hear(self, field: &'static str, prompt: &mut Prompt<'a>) -> Result<Cow<'a, str>, Refusal> {
+        match &*self.kind.0 {
+            "text" => return Ok(required(field, self.text, "a text block needs a text")?.0),
+            "image" => image(self.source, prompt)?,
             "document" => {
-                required(field, block.source, "a document block needs a source")?;
+                required(field, self.source, "a document block needs a source")?;
             }
             "tool_use" => {
-                let id = required(field, block.id, "a tool_use block needs an id")?;
-                prompt.count(&required(field, block.name, "a tool_use block needs a name")?.0);
-                let input = block.input.filter(|input| input.get().starts_with('{'));
-                prompt.count_json(Some(required(
-                    field,
-                    input,
-                    "a tool_use block's input must be an object",
-                )?));
+                let id = required(field, self.id, "a tool_use block needs an id")?;
+                let name = required(field, self.name, "a tool_use block needs a name")?;
+                let input = self.input.filter(|input| input.get().starts_with('{'));
+                let input = required(field, input, "a tool_use block's input must be an object")?;
+                prompt.count(&name.0);
+                prompt.count_json(Some(input));
                 prompt.call(id.0);
             }
             "tool_result" => {
-                prompt.answer(
-                    &required(field, block.tool_use_id, "a tool_result block needs a tool_use_id")?.0,
-                )?;
-                prompt.count_json(block.content);
+                let id = required(field, self.tool_use_id, "a tool_result block needs a tool_use_id")?;
+                prompt.answer(&id.0)?;
+                prompt.count_json(self.content);
             }
             "thinking" | "redacted_thinking" | "search_result" => {}
             other => return Err(Refusal::field(field, format!("there are no blocks of type '{other}'"))),
         }
+        Ok(Cow::Borrowed(""))
     }
-    Ok(text)
 }
 
 fn image(source: Option<Source<'_>>, prompt: &mut Prompt<'_>) -> Result<(), Refusal> {

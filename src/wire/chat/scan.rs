@@ -3,8 +3,10 @@
 use crate::wire::chat::lenient::Text;
 use crate::wire::scan;
 use crate::wire::usage::Usage;
+use memchr::memmem::Finder;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 /// A look at an OpenAI-shaped reply or chunk.
 #[derive(Debug, Default)]
@@ -19,6 +21,30 @@ pub struct ReplyScan<'a> {
     pub model: Option<Cow<'a, str>>,
     /// `error`, where it is not null.
     pub error: Option<&'a RawValue>,
+}
+
+static CHOICES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(br#""choices""#));
+static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(br#""usage""#));
+static MODEL: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(br#""model""#));
+
+/// What a reply as nearly all are says, found by three searches: each key stands once. `None` for any
+/// other; [`reply_scan`] tells then.
+pub fn reply_glance(body: &[u8]) -> Option<ReplyScan<'_>> {
+    let body = body.trim_ascii();
+    if !(body.starts_with(b"{") && body.ends_with(b"}")) {
+        return None;
+    }
+    scan::only(body, &CHOICES).filter(|value| value.starts_with(b"["))?;
+    let usage = std::str::from_utf8(scan::object(scan::only(body, &USAGE)?)?).ok()?;
+    let name = scan::only(body, &MODEL)?.strip_prefix(b"\"")?;
+    let end = memchr::memchr2(b'"', b'\\', name).filter(|end| name.get(*end) == Some(&b'"'))?;
+    let name = name.get(..end)?;
+    Some(ReplyScan {
+        choices: true,
+        usage: Some(Usage::read(usage)),
+        model: Some(Cow::Borrowed(std::str::from_utf8(name).ok()?)),
+        ..ReplyScan::default()
+    })
 }
 
 /// Looks at a reply or chunk; `None` if it is not a JSON object. Of a key that stands twice the last
@@ -57,6 +83,24 @@ mod tests {
         assert!(scan.choices && !scan.no_choice && scan.error.is_none());
         assert_eq!(scan.model.as_deref(), Some("gpt-4-0613"), "the last of two keys counts");
         assert_eq!(scan.usage, Some(Usage { prompt: Some(0), completion: Some(3), ..Usage::default() }));
+    }
+
+    #[test]
+    fn a_glance_sees_what_a_scan_sees_or_nothing() {
+        let plain = r#"{"id":"x","model":"m","choices":[{"message":{"content":"\"usage\":{\"a\":1} {"}}],
+            "usage":{"prompt_tokens":1,"completion_tokens":2,"x":{"y":"}"}}}"#;
+        let (glance, scan) = (reply_glance(plain.as_bytes()).unwrap(), reply_scan(plain.as_bytes()).unwrap());
+        assert_eq!((glance.usage, &glance.model, glance.choices), (scan.usage, &scan.model, scan.choices));
+        for other in [
+            r#"{"model":"m","choices":null,"usage":{}}"#,
+            r#"{"model":"m","choices":[],"usage":null}"#,
+            r#"{"model":"m","choices":[{"usage":{}}],"usage":{}}"#,
+            r#"{"model":"m\u0020","choices":[],"usage":{}}"#,
+            r#"{"choices":[],"usage":{}}"#,
+            "<html>",
+        ] {
+            assert!(reply_glance(other.as_bytes()).is_none(), "{other}");
+        }
     }
 
     #[test]
