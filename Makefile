@@ -2,14 +2,14 @@
 # need nothing else; the others say what they need.
 
 CARGO ?= cargo
-MODEL ?= 127.0.0.1:8090
+MOCK  ?= 127.0.0.1:8090
 SUITE ?= ../shared/conformance
 VENV  := target/venv
 
-.PHONY: run check fmt lint test conformance bless bench loadtest instructions real-model doc clean
+.PHONY: run check fmt lint test conformance clients bless bench loadtest instructions real-model doc clean
 
 run: ## Build and start the gateway on the embedded simulated model
-	$(CARGO) run --release --quiet -- run --config conf/kong.yaml --server conf/tollgate.yaml --mock-llm $(MODEL)
+	$(CARGO) run --release --quiet -- run --config conf/kong.yaml --server conf/tollgate.yaml --mock-llm $(MOCK)
 
 check: fmt lint test ## Everything that must pass before a commit
 
@@ -25,6 +25,10 @@ test: ## All tests; they start what they need
 conformance: ## The black-box suite, if it stands beside this checkout
 	@if [ -d $(SUITE) ]; then tests/conformance.sh $(SUITE) $(VENV); \
 	else echo "conformance: skipped, there is no $(SUITE)"; fi
+
+clients: ## The official OpenAI, Anthropic and AWS SDKs against the gateway; installs them with pip
+	$(CARGO) build --release --locked
+	tests/clients/run.sh target/venv-clients
 
 bless: ## Rewrite the golden files from what the code does now; the diff is the review
 	BLESS=1 $(CARGO) test --locked --test golden

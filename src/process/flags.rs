@@ -24,7 +24,7 @@ pub enum Command {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
-    /// Serve a simulated model: OpenAI, Ollama and Hugging Face dialects, no key, no network.
+    /// Serve a simulated model in every provider's dialect: no key, no network.
     MockLlm(MockLlm),
 }
 

@@ -45,7 +45,8 @@ class Native:
     auth: dict
     config: dict
     options: dict = field(default_factory=dict)
-    model: str | None = None
+    path: str | None = None
+    """The path at the simulated model, where the client's own is not kept."""
 
 
 ROUTES = [
@@ -127,6 +128,7 @@ BEDROCK = Native(
     auth=AWS,
     config={"route_type": "llm/v1/chat", "llm_format": "bedrock"},
     options={"bedrock": {"aws_region": "us-east-1"}},
+    path="/model/anthropic.claude-3-haiku-20240307-v1%3A0/converse",
 )
 
 
@@ -146,7 +148,7 @@ def configuration(routes: list[Route], natives: list[Native], model: str) -> dic
     for native in natives:
         entries.append(_entry(native.name, f"/{native.name}/", {
             **native.config, "auth": native.auth,
-            "model": _model(native.provider, native.model, native.options, model, None),
+            "model": _model(native.provider, None, native.options, model, native.path),
         }))
     service = {"name": "ai", "url": "http://localhost:32000", "routes": entries}
     return {"_format_version": "3.0", "services": [service]}
