@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::meter::account::Account;
 use crate::meter::metrics::SERIES;
 use crate::plugins::chain::Chain;
+use crate::provider::native::NativeFormat;
 use crate::snapshot::{Entry, Snapshot};
 use crate::target::Targets;
 use crate::wire::doc::Doc;
@@ -50,6 +51,8 @@ pub struct AiSide {
     pub doc: Doc,
     /// The request before a template replaced it, if it is to be logged.
     pub original: Option<Bytes>,
+    /// Where the client speaks the provider's own API: what it sent. `doc` is a view of it then.
+    pub native: Option<NativeSide>,
     /// The target that was chosen last.
     pub target: usize,
     /// The model that was asked for.
@@ -59,6 +62,15 @@ pub struct AiSide {
     /// Whether the client's answer is a stream.
     pub stream: bool,
     pub account: Option<Account>,
+}
+
+/// A request in the provider's own words.
+pub struct NativeSide {
+    pub format: &'static dyn NativeFormat,
+    pub body: Doc,
+    /// The view of it before plugins edited it.
+    pub view: Doc,
+    pub stream: bool,
 }
 
 /// What happened towards upstreams.

@@ -235,11 +235,19 @@ fn request(scene: &Scene, call: &Call<'_>) -> Result<Vec<u8>> {
         headers.insert(name.to_string(), value.to_str().unwrap().to_owned());
     }
     let path = outbound.path.as_deref().unwrap_or(&scene.driver.path);
-    let default = || format!("{}{path}", scene.driver.address.unwrap());
-    let mut url = scene.conf.model.options.upstream_url.clone().unwrap_or_else(default);
+    let default = || format!("{}{path}", scene.driver.address.as_deref().unwrap());
+    let configured = scene.conf.model.options.upstream_url.clone();
+    let mut url = match (configured, &outbound.path) {
+        // The dialect's own path stands in the place of the configured one.
+        (Some(url), Some(path)) => {
+            format!("{}{path}", &url[..url.find("//").unwrap() + 2 + url.split('/').nth(2).unwrap().len()])
+        }
+        (configured, _) => configured.unwrap_or_else(default),
+    };
     let query = auth.query("");
     if !query.is_empty() {
-        url = format!("{url}?{query}");
+        let joint = if url.contains('?') { '&' } else { '?' };
+        url = format!("{url}{joint}{query}");
     }
     let sent = Sent { url, headers, body: serde_json::from_slice(&body).unwrap() };
     Ok(line(serde_json::to_vec_pretty(&sent).unwrap()))

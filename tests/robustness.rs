@@ -2,9 +2,11 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "clippy exempts only the test functions themselves"
+    clippy::too_many_lines,
+    reason = "clippy exempts only the test functions themselves; tables of cases are long"
 )]
 
 mod support;

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     reason = "clippy exempts only the test functions themselves"
@@ -404,9 +405,9 @@ async fn a_compressed_stream_is_inflated_event_by_event() {
     let mut part = |text: &str, end: bool| {
         gzip.write_all(text.as_bytes()).unwrap();
         if end {
-            gzip.try_finish().unwrap()
+            gzip.try_finish().unwrap();
         } else {
-            gzip.flush().unwrap()
+            gzip.flush().unwrap();
         }
         std::mem::take(gzip.get_mut())
     };

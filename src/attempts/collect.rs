@@ -100,9 +100,8 @@ pub async fn pass(
     down.end().await;
     answer.done().await;
     if status < 300 {
-        let seen = chat::reply_scan(&tap.0).unwrap_or_default();
-        outcome.model = seen.model.map(Cow::into_owned);
-        account.reply(seen.usage.unwrap_or_default(), Bytes::new());
+        let coded = if inflate.is_some() { None } else { coding };
+        outcome.model = tap.tell(current, coded, account);
     }
     Ok(outcome)
 }
@@ -112,12 +111,28 @@ pub async fn pass(
 struct Tap(Vec<u8>);
 
 impl Tap {
-    const LIMIT: usize = 4 * 1024 * 1024;
+    const LIMIT: usize = 16 * 1024 * 1024;
 
     fn keep(&mut self, piece: &[u8]) {
         if self.0.len() + piece.len() <= Self::LIMIT {
             self.0.extend_from_slice(piece);
         }
+    }
+
+    /// Tells the meter what the answer says of itself; gives the model that it names.
+    fn tell(self, current: &Try<'_>, coding: Option<&str>, account: &mut Account) -> Option<String> {
+        if !current.native {
+            let seen = chat::reply_scan(&self.0).unwrap_or_default();
+            account.reply(seen.usage.unwrap_or_default(), Bytes::new());
+            return seen.model.map(Cow::into_owned);
+        }
+        let plain = Inflate::all(coding.unwrap_or_default(), &Bytes::from(self.0)).unwrap_or_default();
+        // What we cannot read of it is the client's to read all the same.
+        let decoded = current.settled.driver.dialect.reply(&current.call, plain).ok();
+        let (usage, body, model) =
+            decoded.map(|read| (read.usage, read.body, read.model)).unwrap_or_default();
+        account.reply(usage, body);
+        model
     }
 }
 

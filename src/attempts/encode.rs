@@ -1,5 +1,6 @@
 //! From the client's request and a target to the bytes for its upstream.
 
+use super::native;
 use crate::config::target::Operation;
 use crate::error::{Error, Kind, Result};
 use crate::exchange::Exchange;
@@ -10,7 +11,6 @@ use crate::upstream::head::{self, Forwarded, Parts};
 use http::{HeaderName, HeaderValue, header};
 use pingora_proxy::Session;
 use std::net::IpAddr;
-use std::sync::atomic::AtomicBool;
 
 /// The whole request for one try, and the URI it goes to.
 pub fn encode(
@@ -20,17 +20,23 @@ pub fn encode(
     call: &Call<'_>,
 ) -> Result<(Request, String)> {
     let client = session.req_header();
-    let Outbound { path, mut headers, body } = if settled.operation() == Operation::Preserve {
-        let headers = settled.driver.dialect.headers().to_vec();
-        Outbound { path: None, headers, body: call.doc.bytes() }
-    } else {
-        translated(settled, call)?
-    };
     let preserve = settled.operation() == Operation::Preserve;
+    let Outbound { path, mut headers, body } = match x.ai.as_ref().and_then(|ai| ai.native.as_ref()) {
+        Some(side) => settled.driver.dialect.forward(call, native::body(side, call.doc)?)?,
+        None if preserve => {
+            let headers = settled.driver.dialect.headers().to_vec();
+            Outbound { path: None, headers, body: call.doc.bytes() }
+        }
+        None => translated(settled, call)?,
+    };
     let body = if call.doc.is_opaque() { body } else { settled.auth.body(call.doc, body)? };
     if let Some((name, value)) = settled.auth.header(&client.headers) {
         headers.retain(|(other, _)| other != name);
         headers.push((name.clone(), value.clone()));
+    }
+    if let Some(token) = settled.driver.dialect.identity() {
+        headers.retain(|(other, _)| *other != header::AUTHORIZATION);
+        headers.push((header::AUTHORIZATION, token.header()?));
     }
     let query = settled.auth.query(client.uri.query().unwrap_or_default());
     let path = match &path {
@@ -38,7 +44,8 @@ pub fn encode(
         None if preserve => settled.preserved_path(client.uri.path()),
         None => &settled.address.path,
     };
-    let pieces = [settled.address.query.as_deref().unwrap_or_default(), &*query];
+    let (path, own_query) = path.split_once('?').unwrap_or((path, ""));
+    let pieces = [own_query, settled.address.query.as_deref().unwrap_or_default(), &*query];
     let parts = Parts {
         method: &client.method,
         path,
@@ -49,7 +56,7 @@ pub fn encode(
         length: body.len(),
         forwarded: forwarded(session, x),
     };
-    let request = Request { head: head::write(&parts), body, sent: AtomicBool::new(false) };
+    let request = Request::new(head::write(&parts), body);
     Ok((request, path.to_owned()))
 }
 

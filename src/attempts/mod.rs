@@ -7,11 +7,12 @@
 pub mod collect;
 pub mod downstream;
 pub mod encode;
+pub mod native;
 pub mod stream;
 
 use crate::accept::id::RequestId;
 use crate::accept::{self, Patience, form};
-use crate::config::target::Operation;
+use crate::config::target::{Operation, TargetConf};
 use crate::error::{Error, Kind, Result};
 use crate::exchange::{AiSide, Exchange};
 use crate::meter::account::{Account, Holder};
@@ -19,6 +20,7 @@ use crate::meter::metrics::{ANSWERED, Ending};
 use crate::phases::{self, Phase};
 use crate::plugins::Stop;
 use crate::provider::Call;
+use crate::provider::native::Place;
 use crate::respond::head::{self, Latency};
 use crate::target::ask::Ask;
 use crate::target::template::Source;
@@ -38,6 +40,8 @@ pub struct Try<'a> {
     pub settled: &'a Settled,
     pub provider: &'static str,
     pub call: Call<'a>,
+    /// The client speaks the provider's own API: its bytes pass.
+    pub native: bool,
     /// `provider/model`, if the client is to see it.
     pub model_header: Option<HeaderValue>,
     /// Whether the answer's headers are kept for the log.
@@ -103,10 +107,15 @@ pub async fn serve(
     let Some(targets) = chain.targets.clone() else { return Err(collect::internal().into()) };
     let limit = chain.body_limit.unwrap_or(targets.max_body);
     let doc = read(session, x, (&targets, limit), patience).await?;
+    let native = match targets.native {
+        Some(format) => Some(native::read(format, &place(session, x), doc.clone())?),
+        None => None,
+    };
     let target = targets.balancer.pick().unwrap_or_default();
     x.ai = Some(AiSide {
         targets: targets.clone(),
-        doc,
+        doc: native.as_ref().map_or(doc, |side| side.view.clone()),
+        native,
         original: None,
         target,
         model: String::new(),
@@ -117,6 +126,12 @@ pub async fn serve(
     phases::run(&entry, Phase::Body, x, session.req_header_mut())?;
     attempt(connections, session, x, &targets).await?;
     Ok(())
+}
+
+/// Where the request was sent, for clients that speak the provider's own API.
+fn place<'a>(session: &'a Session, x: &'a Exchange) -> Place<'a> {
+    let captures = x.route.as_ref().map(|route| route.captures.as_slice()).unwrap_or_default();
+    Place { path: session.req_header().uri.path(), captures }
 }
 
 /// The request's body as a document. What cannot be read as JSON is an error, but on routes that
@@ -163,7 +178,7 @@ impl<'a> Plan<'a> {
             query: head.uri.query().unwrap_or_default(),
         };
         let settled = target.settle(&source, targets.timeouts)?;
-        let ask = Ask::read(&ai.doc, &settled.conf, targets.streaming)?;
+        let ask = asked(ai, &settled.conf)?;
         ai.model.clone_from(&ask.model);
         ai.stream = ask.stream;
         Ok(Self { target, settled, ask, doc: ai.doc.clone(), id: x.id, now: x.started_at / 1000 })
@@ -195,24 +210,19 @@ async fn attempt(
     targets: &Targets,
 ) -> Result<()> {
     let plan = Plan::of(session, x, targets)?;
+    if let Some(token) = plan.settled.driver.dialect.identity() {
+        token.ready().await;
+    }
     let (request, path) = encode::encode(session, x, &plan.settled, &plan.call())?;
     x.upstream.uri = Some(path);
-    let mut account = Account::open(holder(x, &plan), plan.doc.clone(), x.begun);
+    let account = Account::open(holder(x, &plan), plan.doc.clone(), x.begun);
     let mut down = Downstream::new(session);
     let sent = connections.send(&plan.settled.endpoint, &request, targets.timeouts);
     match answer(&mut down, x, sent, plan.ask.stream).await {
         Ok(answer) => deliver(&mut down, x, &plan, answer, account).await,
         Err(error) => {
-            plan.target.metrics.attempt(error.kind().label());
-            let gone = error.kind() == Kind::ClientGone;
-            x.answer.client_gone = gone;
-            if request.sent.load(Ordering::Relaxed) {
-                account.end(if gone { Ending::ClientGone } else { Ending::Broken });
-                keep(x, account);
-            } else {
-                account.cancel();
-            }
-            Err(error)
+            let sent = request.sent.load(Ordering::Relaxed);
+            Err(unanswered(x, &plan, sent, account, error))
         }
     }
 }
@@ -236,6 +246,7 @@ async fn deliver(
         logged: !x.chain().loggers().is_empty(),
         latency: Latency { upstream: Some(millis(x.upstream.waited)), own: millis(x.own_time()) },
         call: plan.call(),
+        native: x.ai.as_ref().is_some_and(|ai| ai.native.is_some()),
         id: plan.id.as_str(),
         added: std::mem::take(&mut x.answer.added),
     };
@@ -246,6 +257,30 @@ async fn deliver(
     x.answer.client_gone = down.gone;
     keep(x, account);
     settle_answer(x, result)
+}
+
+/// Closes the account of a request that was not answered: one that never went out owes nothing.
+fn unanswered(x: &mut Exchange, plan: &Plan<'_>, sent: bool, mut account: Account, error: Error) -> Error {
+    plan.target.metrics.attempt(error.kind().label());
+    let gone = error.kind() == Kind::ClientGone;
+    x.answer.client_gone = gone;
+    if sent {
+        account.end(if gone { Ending::ClientGone } else { Ending::Broken });
+        keep(x, account);
+    } else {
+        account.cancel();
+    }
+    error
+}
+
+/// What the request asks of that target.
+fn asked(ai: &AiSide, conf: &TargetConf) -> Result<Ask> {
+    let mut ask = Ask::read(&ai.doc, conf, ai.targets.streaming)?;
+    if let Some(side) = &ai.native {
+        // A client that did not ask for a stream in its own dialect cannot be given one.
+        ask.stream = side.stream;
+    }
+    Ok(ask)
 }
 
 /// Reads the answer in the way it needs.
@@ -263,7 +298,7 @@ async fn respond(
     if stream::is_stream(&answer, current) {
         return stream::relay(down, current, answer, account).await;
     }
-    if current.settled.operation() == Operation::Preserve {
+    if current.native || current.settled.operation() == Operation::Preserve {
         return collect::pass(down, current, answer, account).await;
     }
     collect::reply(down, current, answer, account).await

@@ -17,7 +17,8 @@ use crate::wire::scan;
 use crate::wire::sse::SseEvents;
 use crate::wire::usage::Usage;
 use bytes::{Bytes, BytesMut};
-use http::header;
+use http::{HeaderMap, header};
+use pingora::http::ResponseHeader;
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -32,6 +33,9 @@ const AT_ONCE: usize = 64 * 1024;
 
 /// Whether the answer is to be relayed as a stream.
 pub fn is_stream(answer: &Answer, current: &Try<'_>) -> bool {
+    if current.native {
+        return current.call.stream;
+    }
     let kind = answer.headers().and_then(|headers| headers.get(header::CONTENT_TYPE));
     let kind = kind.and_then(|value| value.to_str().ok()).unwrap_or_default();
     if current.settled.operation() == Operation::Preserve {
@@ -55,12 +59,7 @@ pub async fn relay(
     let coding = headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
     let mut inflate = coding.and_then(Inflate::new);
     let status = answer.status();
-    let mut head = current.head(status, &headers, true).map_err(|_| internal())?;
-    let own = header::HeaderValue::from_static("text/event-stream");
-    let theirs =
-        headers.get(header::CONTENT_TYPE).filter(|_| current.settled.operation() == Operation::Preserve);
-    head.insert_header(header::CONTENT_TYPE, theirs.cloned().unwrap_or(own)).map_err(|_| internal())?;
-    current.chunked(down, &mut head).map_err(|_| internal())?;
+    let head = stream_head(down, current, status, &headers, inflate.is_some()).map_err(|_| internal())?;
     let mut outcome = Outcome { status, headers: current.seen(&head), model: None };
     down.head(head).await;
     let mut relay = Relay::new(current);
@@ -116,6 +115,30 @@ fn take_ready(
     }
 }
 
+/// The head of the client's stream. In the provider's own dialect it keeps what the upstream said.
+fn stream_head(
+    down: &Downstream<'_>,
+    current: &Try<'_>,
+    status: u16,
+    upstream: &HeaderMap,
+    inflating: bool,
+) -> pingora::Result<ResponseHeader> {
+    let mut head = current.head(status, upstream, !current.native)?;
+    if !current.native {
+        let own = header::HeaderValue::from_static("text/event-stream");
+        let theirs =
+            upstream.get(header::CONTENT_TYPE).filter(|_| current.settled.operation() == Operation::Preserve);
+        head.insert_header(header::CONTENT_TYPE, theirs.cloned().unwrap_or(own))?;
+    } else if inflating {
+        head.remove_header(&header::CONTENT_ENCODING);
+        head.remove_header(&header::CONTENT_LENGTH);
+    }
+    if !head.headers.contains_key(header::CONTENT_LENGTH) {
+        current.chunked(down, &mut head)?;
+    }
+    Ok(head)
+}
+
 fn inflated(inflate: Option<&mut Inflate>, piece: Bytes) -> Result<Bytes> {
     match inflate {
         Some(inflate) => inflate.push(&piece),
@@ -131,7 +154,8 @@ async fn finish(down: &mut Downstream<'_>, relay: &mut Relay, end: End, account:
     if !out.is_empty() {
         down.body(out, false).await;
     }
-    if whole {
+    // An error that the provider reports in its own dialect reaches the client as it came.
+    if whole || (end == End::Clean && relay.is_native()) {
         down.end().await;
     } else {
         down.cut().await;
@@ -158,10 +182,11 @@ async fn drain(
     let _ = tokio::time::timeout(DRAIN, read).await;
 }
 
-/// The two ways through.
+/// The three ways through.
 enum Relay {
     Verbatim(Verbatim),
     Translate(Box<Translate>),
+    Native(Box<Native>),
 }
 
 impl Relay {
@@ -183,18 +208,29 @@ impl Relay {
                 failed: false,
                 preserve,
             }),
-            StreamPlan::Translate(framing, decoder) => Self::Translate(Box::new(Translate {
-                splitter: framing.splitter(),
-                decoder,
-                out: current.call.client_stream(),
-            })),
+            StreamPlan::Translate(framing, decoder) => {
+                let reader =
+                    Translate { splitter: framing.splitter(), decoder, out: current.call.client_stream() };
+                if current.native {
+                    return Self::Native(Box::new(Native { reader, ready: Vec::new(), lost: false }));
+                }
+                Self::Translate(Box::new(reader))
+            }
         }
+    }
+
+    fn is_native(&self) -> bool {
+        matches!(self, Self::Native(_))
     }
 
     fn push(&mut self, piece: Bytes, account: &mut Account) -> Result<()> {
         match self {
             Self::Verbatim(relay) => relay.push(piece, account),
             Self::Translate(relay) => relay.push(&piece),
+            Self::Native(relay) => {
+                relay.push(piece);
+                Ok(())
+            }
         }
     }
 
@@ -202,6 +238,10 @@ impl Relay {
         match self {
             Self::Verbatim(relay) => relay.finish(end, account),
             Self::Translate(relay) => relay.finish(end),
+            Self::Native(relay) => {
+                relay.finish(end);
+                Ok(())
+            }
         }
     }
 
@@ -210,6 +250,10 @@ impl Relay {
         match self {
             Self::Verbatim(relay) => relay.take(account),
             Self::Translate(relay) => relay.take(account),
+            Self::Native(relay) => {
+                relay.reader.take(account);
+                joined(&mut relay.ready)
+            }
         }
     }
 
@@ -217,6 +261,7 @@ impl Relay {
         match self {
             Self::Verbatim(relay) => relay.failed,
             Self::Translate(relay) => relay.out.is_failed(),
+            Self::Native(relay) => relay.reader.out.is_failed(),
         }
     }
 
@@ -224,6 +269,7 @@ impl Relay {
         match self {
             Self::Verbatim(relay) => relay.model.clone(),
             Self::Translate(relay) => relay.out.response_model().map(str::to_owned),
+            Self::Native(relay) => relay.reader.out.response_model().map(str::to_owned),
         }
     }
 }
@@ -314,17 +360,43 @@ impl Verbatim {
     }
 
     fn take(&mut self, account: &mut Account) -> Bytes {
-        let out = match self.ready.len() {
-            0 => return Bytes::new(),
-            1 => self.ready.swap_remove(0),
-            _ => {
-                let mut joined = BytesMut::with_capacity(self.ready.iter().map(Bytes::len).sum());
-                self.ready.drain(..).for_each(|piece| joined.extend_from_slice(&piece));
-                joined.freeze()
-            }
-        };
-        account.events(out.clone());
+        let out = joined(&mut self.ready);
+        if !out.is_empty() {
+            account.events(out.clone());
+        }
         out
+    }
+}
+
+/// What is ready, in one piece.
+fn joined(ready: &mut Vec<Bytes>) -> Bytes {
+    match ready.len() {
+        0 => Bytes::new(),
+        1 => ready.swap_remove(0),
+        _ => {
+            let mut joined = BytesMut::with_capacity(ready.iter().map(Bytes::len).sum());
+            ready.drain(..).for_each(|piece| joined.extend_from_slice(&piece));
+            joined.freeze()
+        }
+    }
+}
+
+/// The provider's own dialect on both sides: bytes pass, and the decoder reads them for the meter.
+struct Native {
+    reader: Translate,
+    ready: Vec<Bytes>,
+    /// The decoder could not read on; the client perhaps can.
+    lost: bool,
+}
+
+impl Native {
+    fn push(&mut self, piece: Bytes) {
+        self.lost = self.lost || self.reader.push(&piece).is_err();
+        self.ready.push(piece);
+    }
+
+    fn finish(&mut self, end: End) {
+        self.lost = self.lost || self.reader.finish(end).is_err();
     }
 }
 

@@ -6,6 +6,7 @@ use crate::config::problems::Problems;
 use crate::config::rules::get;
 use crate::config::schema::{Field, Record, Rule};
 use crate::error::Result;
+use crate::provider::{self, Provider};
 use crate::target::pick::RoundRobin;
 use crate::target::{Streaming, Target, Targets};
 use crate::upstream::endpoint::Timeouts;
@@ -67,6 +68,7 @@ struct Answers {
     response_streaming: Streaming,
     max_request_body_size: usize,
     model_name_header: bool,
+    llm_format: String,
 }
 
 fn build(conf: Conf<'_>) -> Result<Arc<dyn Plugin>> {
@@ -82,6 +84,7 @@ pub fn assemble(conf: Conf<'_>, targets: &[&Value], timeouts: Timeouts) -> Resul
         log_key: "proxy",
         balancer: RoundRobin::new(list.iter().map(|target| target.conf.weight)),
         list,
+        native: provider::find(&answers.llm_format).and_then(Provider::native),
         streaming: answers.response_streaming,
         max_body: answers.max_request_body_size,
         model_header: answers.model_name_header,

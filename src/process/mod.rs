@@ -4,6 +4,7 @@ pub mod flags;
 pub mod reload;
 pub mod serve;
 pub mod settings;
+pub mod tokens;
 
 use settings::LogFormat;
 use std::io::IsTerminal;

@@ -3,6 +3,7 @@
 use super::flags::Run;
 use super::reload::{self, Reloader};
 use super::settings::Settings;
+use super::tokens::TokenKeeper;
 use crate::admin::{self, Door, Facts, Listener};
 use crate::gateway::Gateway;
 use crate::log::sink;
@@ -41,6 +42,7 @@ pub fn run(flags: &Run) -> Result<(), String> {
         "reload",
         Reloader { files: flags.config.clone(), live: live.clone() },
     ));
+    server.add_service(background_service("tokens", TokenKeeper::default()));
     if let Some(address) = flags.mock_llm {
         let socket = bound(address, "simulated model")?;
         server.add_service(background_service("mock-llm", Model(socket)));

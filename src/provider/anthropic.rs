@@ -46,7 +46,7 @@ impl Provider for Anthropic {
 
     fn load(&self, conf: &TargetConf) -> Result<Driver> {
         Ok(Driver {
-            address: Some("https://api.anthropic.com"),
+            address: Some(Cow::Borrowed("https://api.anthropic.com")),
             // KONG(llm/drivers/anthropic.lua): Kong asks for completions at `/v1/complete`, which
             // serves none of the models that are left. Messages serve them as well.
             path: Cow::Borrowed(match conf.route_type {

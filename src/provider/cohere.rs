@@ -30,7 +30,7 @@ impl Provider for Cohere {
 
     fn load(&self, conf: &TargetConf) -> Result<Driver> {
         Ok(Driver {
-            address: Some("https://api.cohere.com"),
+            address: Some(Cow::Borrowed("https://api.cohere.com")),
             // KONG(llm/drivers/cohere.lua): Kong's defaults are v1, which is not developed any
             // more, and its `/v1/generate`, which is gone: chat serves completions as well.
             path: Cow::Borrowed(match conf.route_type {

@@ -51,7 +51,7 @@ impl Provider for Mistral {
         let openai = OpenAiDialect::new(vendor);
         let fim = cloud && conf.route_type == Operation::Completions;
         Ok(Driver {
-            address: Some(CLOUD),
+            address: Some(Cow::Borrowed(CLOUD)),
             // KONG(llm/drivers/mistral.lua): Kong has no path for completions and asks for `/`.
             path: Cow::Borrowed(if fim { "/v1/fim/completions" } else { path(conf.route_type) }),
             dialect: if fim { Box::new(FimDialect { openai }) } else { Box::new(openai) },

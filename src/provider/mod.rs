@@ -17,23 +17,33 @@ use crate::wire::client_stream::ClientStream;
 use crate::wire::doc::Doc;
 use crate::wire::frame::{Frame, Framing};
 use crate::wire::usage::Usage;
+use auth::token::Token;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 pub mod anthropic;
 pub mod auth;
 pub mod cohere;
+pub mod gemini;
 pub mod llama2;
 pub mod mistral;
+pub mod native;
 pub mod ollama;
 pub mod openai;
 pub mod parameter;
 pub mod planned;
 
 /// Every provider, in the order of Kong's documentation. Adding one is one line here.
-pub static PROVIDERS: &[&dyn Provider] =
-    &[&openai::OpenAi, &anthropic::Anthropic, &cohere::Cohere, &mistral::Mistral, &llama2::Llama2];
+pub static PROVIDERS: &[&dyn Provider] = &[
+    &openai::OpenAi,
+    &anthropic::Anthropic,
+    &cohere::Cohere,
+    &mistral::Mistral,
+    &llama2::Llama2,
+    &gemini::Gemini,
+];
 
 /// The provider of that name.
 pub fn find(name: &str) -> Option<&'static dyn Provider> {
@@ -58,12 +68,17 @@ pub trait Provider: Send + Sync + 'static {
 
     /// Settles what does not depend on a request. Called on configuration that passed `check`.
     fn load(&self, conf: &TargetConf) -> Result<Driver>;
+
+    /// Its own API as the language of clients, where `llm_format` may name it.
+    fn native(&self) -> Option<&'static dyn native::NativeFormat> {
+        None
+    }
 }
 
 /// How to talk to one target: what `load` settled.
 pub struct Driver {
     /// Where requests go unless `upstream_url` says otherwise; `None` if that option is mandatory.
-    pub address: Option<&'static str>,
+    pub address: Option<Cow<'static, str>>,
     /// Path of the operation below that address.
     pub path: Cow<'static, str>,
     /// What the upstream speaks.
@@ -106,7 +121,7 @@ impl Call<'_> {
 
 /// What goes to the upstream, before the gateway's own headers and the key.
 pub struct Outbound {
-    /// Replaces the driver's path where it depends on the call.
+    /// Replaces the driver's path where it depends on the call; may end in a query of its own.
     pub path: Option<String>,
     /// What the dialect needs beside the body.
     pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
@@ -146,6 +161,17 @@ pub trait Dialect: Send + Sync {
     /// The client's OpenAI request, in the upstream's words. The message of an error is only the
     /// detail, as in [`Dialect::reply`].
     fn request(&self, call: &Call<'_>) -> Result<Outbound>;
+
+    /// The token to send, where a cloud identity authenticates the target.
+    fn identity(&self) -> Option<&Arc<Token>> {
+        None
+    }
+
+    /// A request that is in the upstream's words already (`llm_format`): only where it goes, and
+    /// with which headers, is still to be said.
+    fn forward(&self, _call: &Call<'_>, body: Bytes) -> Result<Outbound> {
+        Ok(Outbound::json(body))
+    }
 
     /// The upstream's 200 reply, in OpenAI's words. The message of an error is only the detail
     /// (`'choices' not in llm/v1/chat response`): the caller says what it was transforming.

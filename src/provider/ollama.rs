@@ -21,7 +21,7 @@ impl OllamaDialect {
     // Mistral's cloud, which does not read it. Here it goes where Ollama listens by default.
     pub fn driver(operation: Operation) -> Driver {
         Driver {
-            address: Some("http://localhost:11434"),
+            address: Some(Cow::Borrowed("http://localhost:11434")),
             path: Cow::Borrowed(match operation {
                 Operation::Chat => "/api/chat",
                 Operation::Completions => "/api/generate",

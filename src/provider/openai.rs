@@ -30,7 +30,7 @@ impl Provider for OpenAi {
 
     fn load(&self, conf: &TargetConf) -> Result<Driver> {
         Ok(Driver {
-            address: Some("https://api.openai.com"),
+            address: Some(Cow::Borrowed("https://api.openai.com")),
             path: Cow::Borrowed(path(conf.route_type)),
             dialect: Box::new(OpenAiDialect::new(Vendor::OpenAi)),
         })

@@ -5,7 +5,7 @@
 //! own; one that is in both counts as translated.
 
 use crate::config::problems::Problems;
-use crate::config::schema::{Field, Record, Rule};
+use crate::config::schema::{Field, Record};
 use crate::config::target::TargetConf;
 
 /// A provider that can be configured and not yet called.
@@ -21,8 +21,7 @@ pub struct Planned {
 /// Every one of them.
 pub static PLANNED: &[Planned] = &[
     Planned { name: "azure", options: azure_options, check: azure_check },
-    Planned { name: "gemini", options: gemini_options, check: cloud_check },
-    Planned { name: "bedrock", options: bedrock_options, check: cloud_check },
+    Planned { name: "bedrock", options: bedrock_options, check: super::auth::refuse_override },
     Planned { name: "huggingface", options: huggingface_options, check: |_, _| {} },
 ];
 
@@ -83,27 +82,9 @@ fn azure_check(conf: &TargetConf, out: &mut Problems<'_>) {
     }
 }
 
-fn gemini_options() -> Vec<Field> {
-    let record = Record::new(vec![
-        Field::text("api_endpoint").doc("Host of the regional Vertex endpoint."),
-        Field::text("project_id").doc("Google Cloud project."),
-        Field::text("location_id").doc("Google Cloud location."),
-    ])
-    .rules(vec![Rule::AllOrNone(&["api_endpoint", "project_id", "location_id"])]);
-    vec![Field::record("gemini", record).doc("For Gemini on Vertex.")]
-}
-
 fn bedrock_options() -> Vec<Field> {
     let region = Field::text("aws_region").doc("AWS region; else the environment's `AWS_REGION`.");
     vec![Field::record("bedrock", Record::new(vec![region]))]
-}
-
-/// KONG(llm/schemas/init.lua): also refuses these two without any `auth`, which overrides nothing.
-fn cloud_check(conf: &TargetConf, out: &mut Problems<'_>) {
-    if conf.auth.allow_override {
-        out.at("auth").at("allow_override").push("value must be false");
-        out.push("bedrock and gemini only support auth.allow_override = false");
-    }
 }
 
 fn huggingface_options() -> Vec<Field> {

@@ -10,6 +10,7 @@ use crate::error::{Error, Kind, Result};
 use crate::meter::cost::Price;
 use crate::meter::metrics::TargetMetrics;
 use crate::provider::auth::Auth;
+use crate::provider::native::NativeFormat;
 use crate::provider::{Driver, Provider};
 use crate::upstream::endpoint::{Endpoint, Timeouts};
 use crate::wire::address::Address;
@@ -37,6 +38,8 @@ pub struct Targets {
     /// Under which key of `ai` the log has its exchanges.
     pub log_key: &'static str,
     pub list: Vec<Target>,
+    /// The provider's own API, where clients speak it.
+    pub native: Option<&'static dyn NativeFormat>,
     pub balancer: pick::RoundRobin,
     pub streaming: Streaming,
     /// Bytes of a request body at most.
@@ -166,7 +169,7 @@ impl Settled {
         let driver = provider.load(&conf)?;
         let auth = Auth::load(&conf.auth)?;
         let options = &conf.model.options;
-        let address = match (&options.upstream_url, driver.address) {
+        let address = match (&options.upstream_url, driver.address.as_deref()) {
             (Some(url), _) => Address::parse(url).map_err(Error::bad_request)?,
             (None, Some(base)) => {
                 let mut address = Address::parse(base).map_err(Error::bad_request)?;

@@ -87,6 +87,13 @@ pub struct Request {
     pub sent: AtomicBool,
 }
 
+impl Request {
+    /// A request that has not gone out yet.
+    pub fn new(head: Vec<u8>, body: Bytes) -> Self {
+        Self { head, body, sent: AtomicBool::new(false) }
+    }
+}
+
 enum Broken {
     /// The connection was dead before the request was looked at.
     Stale,

@@ -2,5 +2,6 @@
 
 pub mod attempt;
 pub mod endpoint;
+pub mod fetch;
 pub mod head;
 pub mod inflate;

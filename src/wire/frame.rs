@@ -12,6 +12,8 @@ pub enum Framing {
     JsonLines,
     /// One JSON array, its elements arriving one by one.
     JsonArray,
+    /// Server-sent events, or the elements of a JSON array: whichever comes.
+    SseOrJson,
 }
 
 /// One message.
@@ -43,6 +45,7 @@ impl Framing {
             Self::Sse => Box::new(super::sse::Sse::default()),
             Self::JsonLines => Box::new(super::json_lines::JsonLines::default()),
             Self::JsonArray => Box::new(super::json_array::JsonArray::default()),
+            Self::SseOrJson => Box::new(super::sse_or_json::SseOrJson::default()),
         }
     }
 }

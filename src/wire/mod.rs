@@ -9,4 +9,5 @@ pub mod json_array;
 pub mod json_lines;
 pub mod scan;
 pub mod sse;
+pub mod sse_or_json;
 pub mod usage;

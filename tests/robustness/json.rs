@@ -201,19 +201,16 @@ async fn no_field_of_a_wrong_type_is_the_gateways_failure() {
 fn put(body: &mut Value, pointer: &str, value: &Value) {
     let mut place = body;
     for key in pointer.split('/').skip(1) {
-        place = match key.parse::<usize>() {
-            Ok(_) => {
-                if !place.is_array() {
-                    *place = json!([null]);
-                }
-                &mut place[0]
+        place = if key.parse::<usize>().is_ok() {
+            if !place.is_array() {
+                *place = json!([null]);
             }
-            Err(_) => {
-                if !place.is_object() {
-                    *place = json!({"type": "function"});
-                }
-                place.as_object_mut().unwrap().entry(key).or_insert(Value::Null)
+            &mut place[0]
+        } else {
+            if !place.is_object() {
+                *place = json!({"type": "function"});
             }
+            place.as_object_mut().unwrap().entry(key).or_insert(Value::Null)
         };
     }
     *place = value.clone();

@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::wrong_self_convention,
     clippy::panic,
     clippy::print_stderr,
     clippy::indexing_slicing,

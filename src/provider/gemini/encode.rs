@@ -1,0 +1,330 @@
+//! The client's request in Gemini's words.
+
+use super::super::Call;
+use super::schema;
+use super::turns::{Turn, Turns, generation};
+use crate::error::{Error, Kind, Result};
+use crate::wire::chat;
+use crate::wire::chat::lenient::Text;
+use crate::wire::doc::Doc;
+use bytes::Bytes;
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Number;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Request<'a> {
+    contents: Vec<Turn<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    system_instruction: Option<Instruction>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tools: Option<Vec<Tool<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_config: Option<ToolConfig<'a>>,
+    #[serde(skip_serializing_if = "Config::is_empty")]
+    generation_config: Config<'a>,
+    /// Gemini's own fields, which clients of any format may give.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    safety_settings: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cached_content: Option<&'a RawValue>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Instruction {
+    parts: [Words; 1],
+}
+
+#[derive(Serialize)]
+pub(super) struct Words {
+    pub text: String,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Tool<'a> {
+    #[serde(rename_all = "camelCase")]
+    Functions { function_declarations: Vec<Declaration<'a>> },
+    /// One of Gemini's own, as the client wrote it.
+    Own(&'a RawValue),
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Declaration<'a> {
+    name: &'a RawValue,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters_json_schema: Option<&'a RawValue>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum ToolConfig<'a> {
+    #[serde(rename_all = "camelCase")]
+    Calling {
+        function_calling_config: Calling<'a>,
+    },
+    Own(&'a RawValue),
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Calling<'a> {
+    mode: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    allowed_function_names: Option<[Cow<'a, str>; 1]>,
+}
+
+/// `generationConfig`.
+struct Config<'a>(Vec<(&'static str, Parameter<'a>)>);
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Parameter<'a> {
+    Limit(u64),
+    Configured(&'a Number),
+    Client(&'a RawValue),
+    /// A list of one.
+    Listed([&'a RawValue; 1]),
+    Word(&'static str),
+    Thinking(Thinking),
+}
+
+#[derive(Serialize)]
+struct Thinking {
+    #[serde(rename = "thinkingBudget", skip_serializing_if = "Option::is_none")]
+    budget: Option<u32>,
+    #[serde(rename = "thinkingLevel", skip_serializing_if = "Option::is_none")]
+    level: Option<&'static str>,
+    #[serde(rename = "includeThoughts", skip_serializing_if = "std::ops::Not::not")]
+    shown: bool,
+}
+
+/// The whole request.
+pub(super) fn request(call: &Call<'_>) -> Result<Bytes> {
+    let doc = call.doc;
+    let messages = chat::messages(doc)?;
+    let Turns { system, contents } = Turns::of(&messages, call.model)?;
+    if !system.is_empty() && call.model.starts_with("gemini-1.0") {
+        return Err(Error::bad_request("system prompts aren't supported on gemini-1.0 models"));
+    }
+    let tools = tools(doc)?;
+    let request = Request {
+        contents,
+        system_instruction: instruction(&system),
+        tool_config: tool_config(doc, tools.is_some())?,
+        tools,
+        generation_config: config(call)?,
+        safety_settings: own(doc, "safetySettings", "safety_settings")?,
+        cached_content: own(doc, "cachedContent", "cached_content")?,
+    };
+    let mut body = Vec::with_capacity(512 + doc.raw("messages").map_or(0, str::len));
+    serde_json::to_writer(&mut body, &request)
+        .map_err(|error| Error::new(Kind::Internal, format!("request cannot be written as JSON: {error}")))?;
+    Ok(Bytes::from(body))
+}
+
+/// The instructions in one part: some models read no more than the first.
+fn instruction(system: &[String]) -> Option<Instruction> {
+    (!system.is_empty()).then(|| Instruction { parts: [Words { text: system.join("\n") }] })
+}
+
+/// A field of Gemini's under either of its spellings.
+fn own<'a>(doc: &'a Doc, camel: &str, snake: &str) -> Result<Option<&'a RawValue>> {
+    match doc.field(camel)? {
+        Some(raw) => Ok(Some(raw)),
+        None => doc.field(snake),
+    }
+}
+
+fn tools(doc: &Doc) -> Result<Option<Vec<Tool<'_>>>> {
+    #[derive(Deserialize)]
+    struct Given<'a> {
+        #[serde(borrow, rename = "type")]
+        kind: Option<Text<'a>>,
+        #[serde(borrow)]
+        function: Option<Function<'a>>,
+    }
+    #[derive(Deserialize)]
+    struct Function<'a> {
+        #[serde(borrow)]
+        name: &'a RawValue,
+        #[serde(borrow)]
+        description: Option<&'a RawValue>,
+        #[serde(borrow)]
+        parameters: Option<&'a RawValue>,
+    }
+    let Some(list) = doc.field::<Vec<&RawValue>>("tools")? else { return Ok(None) };
+    let (mut declarations, mut tools) = (Vec::with_capacity(list.len()), Vec::new());
+    for raw in list {
+        let given: Given<'_> = serde_json::from_str(raw.get())
+            .map_err(|_| Error::bad_request("field 'tools' must hold objects with 'type' and 'function'"))?;
+        match (given.kind, given.function) {
+            (_, Some(Function { name, description, parameters })) => {
+                let given = parameters.filter(|schema| !schema::is_empty(schema));
+                let (parameters, parameters_json_schema) = match given {
+                    Some(schema) if !schema::is_plain(schema) => (None, Some(schema)),
+                    other => (other, None),
+                };
+                declarations.push(Declaration { name, description, parameters, parameters_json_schema });
+            }
+            (None, None) => tools.push(Tool::Own(raw)),
+            (Some(kind), None) => {
+                let kind = &*kind;
+                return Err(Error::bad_request(format!(
+                    "cannot transform tool of type '{kind}' to Gemini format"
+                )));
+            }
+        }
+    }
+    if !declarations.is_empty() {
+        tools.insert(0, Tool::Functions { function_declarations: declarations });
+    }
+    Ok((!tools.is_empty()).then_some(tools))
+}
+
+/// `tool_choice`; or else Gemini's own field, which Kong lets through.
+///
+// KONG(llm/drivers/gemini.lua): Kong ignores `tool_choice`.
+fn tool_config(doc: &Doc, tools: bool) -> Result<Option<ToolConfig<'_>>> {
+    #[derive(Deserialize)]
+    struct Named<'a> {
+        #[serde(borrow)]
+        function: Function<'a>,
+    }
+    #[derive(Deserialize)]
+    struct Function<'a> {
+        #[serde(borrow)]
+        name: Text<'a>,
+    }
+    let Some(choice) = doc.field::<&RawValue>("tool_choice")?.filter(|_| tools) else {
+        return Ok(own(doc, "toolConfig", "tool_config")?.map(ToolConfig::Own));
+    };
+    let (mode, allowed_function_names) = match choice.get() {
+        "\"none\"" => ("NONE", None),
+        "\"auto\"" => ("AUTO", None),
+        "\"required\"" => ("ANY", None),
+        named => match serde_json::from_str::<Named<'_>>(named) {
+            Ok(named) => ("ANY", Some([named.function.name.0])),
+            Err(_) => {
+                return Err(Error::bad_request(
+                    "field 'tool_choice' must be none, auto, required or a function for Gemini",
+                ));
+            }
+        },
+    };
+    let function_calling_config = Calling { mode, allowed_function_names };
+    Ok(Some(ToolConfig::Calling { function_calling_config }))
+}
+
+/// The configured options, or else the client's.
+fn config<'a>(call: &'a Call<'_>) -> Result<Config<'a>> {
+    let (doc, configured) = (call.doc, &call.conf.model.options);
+    let client = |key: &str| Ok::<_, Error>(doc.field::<&RawValue>(key)?.map(Parameter::Client));
+    let number = |number: &'a Option<Number>, key: &str| match number {
+        Some(number) => Ok(Some(Parameter::Configured(number))),
+        None => client(key),
+    };
+    let limit = match configured.max_tokens {
+        Some(limit) => Some(Parameter::Limit(limit)),
+        None => client("max_completion_tokens")?.or(client("max_tokens")?),
+    };
+    let stop = doc.field::<&RawValue>("stop")?.map(|stop| {
+        let one = stop.get().starts_with('"');
+        if one { Parameter::Listed([stop]) } else { Parameter::Client(stop) }
+    });
+    let mut set = Vec::with_capacity(8);
+    let mut put = |name, value: Option<Parameter<'a>>| set.extend(value.map(|value| (name, value)));
+    put("maxOutputTokens", limit);
+    put("stopSequences", stop);
+    put("temperature", number(&configured.temperature, "temperature")?);
+    put("topP", number(&configured.top_p, "top_p")?);
+    put("topK", number(&configured.top_k, "top_k")?);
+    put("candidateCount", candidates(call)?);
+    put("seed", client("seed")?);
+    put("presencePenalty", client("presence_penalty")?);
+    put("frequencyPenalty", client("frequency_penalty")?);
+    put("thinkingConfig", thinking(call));
+    set.extend(format(doc)?.into_iter().flatten());
+    Ok(Config(set))
+}
+
+/// `n`. A stream of several answers at once has no place in the client's chunks.
+fn candidates<'a>(call: &'a Call<'_>) -> Result<Option<Parameter<'a>>> {
+    let Some(raw) = call.doc.field::<&RawValue>("n")? else { return Ok(None) };
+    if raw.get() == "1" {
+        return Ok(None);
+    }
+    if call.stream {
+        return Err(Error::bad_request("'n' must be 1 for streams of Gemini"));
+    }
+    Ok(Some(Parameter::Client(raw)))
+}
+
+/// `response_format`. Gemini has one field for schemas of its own kind, and one for any other.
+fn format(doc: &Doc) -> Result<[Option<(&'static str, Parameter<'_>)>; 2]> {
+    #[derive(Deserialize)]
+    struct Wanted<'a> {
+        #[serde(borrow, rename = "type")]
+        kind: Text<'a>,
+        #[serde(borrow)]
+        json_schema: Option<Named<'a>>,
+    }
+    #[derive(Deserialize)]
+    struct Named<'a> {
+        #[serde(borrow)]
+        schema: Option<&'a RawValue>,
+    }
+    let Some(wanted) = doc.field::<Wanted<'_>>("response_format")? else { return Ok([None, None]) };
+    if !matches!(&*wanted.kind, "json_object" | "json_schema") {
+        return Ok([None, None]);
+    }
+    let schema = wanted.json_schema.and_then(|named| named.schema).map(|schema| {
+        let name = if schema::is_plain(schema) { "responseSchema" } else { "responseJsonSchema" };
+        (name, Parameter::Client(schema))
+    });
+    Ok([Some(("responseMimeType", Parameter::Word("application/json"))), schema])
+}
+
+/// `reasoning_effort`: a level since the third generation, a budget of tokens before. Whoever says
+/// how hard to think gets to read the thoughts.
+fn thinking<'a>(call: &Call<'_>) -> Option<Parameter<'a>> {
+    let effort = call.doc.text("reasoning_effort")?;
+    let newer = generation(call.model).is_some_and(|number| number >= 3);
+    let (budget, level) = match &*effort {
+        "none" => (0, "minimal"),
+        "minimal" => (512, "minimal"),
+        "low" => (1024, "low"),
+        "medium" => (8192, "medium"),
+        "high" | "xhigh" => (24_576, "high"),
+        _ => return None,
+    };
+    Some(Parameter::Thinking(Thinking {
+        budget: (!newer).then_some(budget),
+        level: newer.then_some(level),
+        shown: effort != "none",
+    }))
+}
+
+impl Config<'_> {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Serialize for Config<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, value) in &self.0 {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}

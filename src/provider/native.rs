@@ -1,0 +1,72 @@
+//! A provider's own API as the language of a route's clients (`llm_format`).
+//!
+//! Requests and answers pass byte for byte. What the gateway itself has to know of them it reads on
+//! the side, in OpenAI's words: guards and the meter see a view of the request, and the provider's
+//! [`Dialect`](super::Dialect) reads the answer as it reads any other, except that nobody is sent
+//! what it makes of it.
+
+use crate::error::Result;
+use crate::wire::chat::Message;
+use crate::wire::doc::{Doc, Side};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// How to read the requests of such clients.
+pub trait NativeFormat: Send + Sync + 'static {
+    /// What the address of a request says.
+    fn ask(&self, place: &Place<'_>) -> Result<Asked>;
+
+    /// The request as OpenAI's clients would have written it. What has no place there is left out.
+    /// `model` and `stream` are not the body's to say: the caller adds them.
+    fn view(&self, native: &Doc) -> Result<Doc>;
+
+    /// Puts messages that a plugin has added to the view into the request itself.
+    fn add(&self, native: &mut Doc, messages: &[Message<'_>], at: Side) -> Result<()>;
+}
+
+/// Where a native request was sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The client's path as it was written.
+    pub path: &'a str,
+    /// The named groups of the route's path.
+    pub captures: &'a [(Arc<str>, String)],
+}
+
+impl<'a> Place<'a> {
+    /// The named group, if the route has it and it took part in the match.
+    pub fn capture(&self, name: &str) -> Option<&'a str> {
+        let found = self.captures.iter().find(|(own, _)| **own == *name);
+        found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    }
+}
+
+/// What such an address asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// The model, if the address names one.
+    pub model: Option<String>,
+    /// Whether the answer shall stream.
+    pub stream: bool,
+}
+
+/// A piece of a path, unescaped.
+pub fn unescaped(piece: &str) -> Cow<'_, str> {
+    percent_encoding::percent_decode_str(piece).decode_utf8_lossy()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn captures_are_found_by_name_and_may_be_empty() {
+        let captures = [(Arc::from("model"), "m".to_owned()), (Arc::from("operation"), String::new())];
+        let place = Place { path: "/", captures: &captures };
+        assert_eq!(
+            (place.capture("model"), place.capture("operation"), place.capture("x")),
+            (Some("m"), None, None)
+        );
+        assert_eq!(unescaped("anthropic.claude%3A0"), "anthropic.claude:0");
+    }
+}
