@@ -107,7 +107,8 @@ fn service_path(entry: &Entry, found: &Match<'_>) -> String {
 /// Answers with an error, unless the client has gone or has had part of an answer.
 async fn refuse(session: &mut Session, x: &mut Exchange, error: Error) {
     let status = error.kind().status();
-    let begun = session.response_written().is_some();
+    // A 100 was an answer to the expectation, not to the request.
+    let begun = session.response_written().is_some_and(|head| !head.status.is_informational());
     if begun || error.kind() == Kind::ClientGone {
         session.set_keepalive(None);
         if begun {
@@ -179,6 +180,21 @@ impl ProxyHttp for Gateway {
         x: &mut Exchange,
     ) -> Result<()> {
         plain::request(session, upstream, x)
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        _x: &mut Exchange,
+    ) -> Result<()> {
+        // Pingora writes an empty last piece, as h2 clients send it, as an empty chunk. That is the end
+        // of a chunked body already, and the end behind it would be taken for the next request.
+        if end && body.as_ref().is_some_and(Bytes::is_empty) {
+            *body = None;
+        }
+        Ok(())
     }
 
     async fn response_filter(

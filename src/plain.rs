@@ -63,8 +63,9 @@ pub fn request(session: &Session, upstream: &mut RequestHeader, x: &mut Exchange
     upstream.insert_header("x-forwarded-host", from.host)?;
     upstream.insert_header("x-forwarded-port", from.port)?;
     upstream.insert_header("x-forwarded-path", from.path)?;
-    if let Some(prefix) = &route.prefix {
-        upstream.insert_header("x-forwarded-prefix", prefix)?;
+    match &route.prefix {
+        Some(prefix) => upstream.insert_header("x-forwarded-prefix", prefix)?,
+        None => drop(upstream.remove_header("x-forwarded-prefix")),
     }
     upstream.insert_header(header::VIA, VIA)?;
     upstream.insert_header("x-kong-request-id", from.request_id)?;

@@ -28,8 +28,11 @@ pub async fn body(session: &mut ServerSession, limit: usize, patience: Patience)
     if expects_continue(session)
         && let ServerSession::H1(h1) = session
     {
-        // Pingora does not answer the expectation when the body is read in a filter.
+        // Pingora does not answer the expectation when the body is read in a filter. To its mind an
+        // answer before the body's end closes the connection; this one does not.
+        h1.set_close_on_response_before_downstream_finish(false);
         h1.write_continue_response().await.map_err(|_| gone())?;
+        h1.set_close_on_response_before_downstream_finish(true);
     }
     session.set_read_timeout(Some(patience.per_read));
     let read = tokio::time::timeout(patience.total, collect(session, limit)).await;

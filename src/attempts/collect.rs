@@ -72,7 +72,7 @@ pub async fn pass(
         head.remove_header(&header::CONTENT_ENCODING);
         head.remove_header(&header::CONTENT_LENGTH);
     }
-    if !head.headers.contains_key(header::CONTENT_LENGTH) {
+    if !head.headers.contains_key(header::CONTENT_LENGTH) && !answer.is_bodiless() {
         current.chunked(down, &mut head).map_err(|_| internal())?;
     }
     let mut outcome = Outcome { status, headers: current.seen(&head), model: None };

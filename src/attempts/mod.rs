@@ -295,6 +295,9 @@ async fn respond(
         account.end(Ending::Refused);
         return collect::pass(down, current, answer, account).await;
     }
+    if answer.is_bodiless() {
+        return collect::pass(down, current, answer, account).await;
+    }
     if stream::is_stream(&answer, current) {
         return stream::relay(down, current, answer, account).await;
     }

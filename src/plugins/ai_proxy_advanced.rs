@@ -150,13 +150,9 @@ fn balancer_record() -> Record {
 }
 
 fn embeddings_record() -> Record {
-    let options = Record::new(vec![
-        Field::checked("upstream_url", formats::http_url).doc("Where to ask for embeddings."),
-        Field::new("azure", Any).doc("As for targets."),
-        Field::new("bedrock", Any).doc("As for targets."),
-        Field::new("gemini", Any).doc("As for targets."),
-        Field::new("huggingface", Any).doc("As for targets."),
-    ]);
+    let url = Field::checked("upstream_url", formats::http_url).doc("Where to ask for embeddings.");
+    let own = planned::EMBEDDING_OPTIONS.iter().map(|name| Field::new(name, Any).doc("As for targets."));
+    let options = Record::new(std::iter::once(url).chain(own).collect());
     let model = Record::new(vec![
         Field::one_of("provider", planned::EMBEDDINGS).required().doc("Whose API makes embeddings."),
         Field::text("name").required().doc("Name of the model."),

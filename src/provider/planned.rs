@@ -35,6 +35,9 @@ pub const COMMON_FORMAT: &str = "openai";
 /// The values of `llm_format` that are one provider's own.
 pub static NATIVE_FORMATS: &[&str] = &["bedrock", "gemini"];
 
+/// Providers that have options of their own for making embeddings, below their name.
+pub static EMBEDDING_OPTIONS: &[&str] = &["azure", "bedrock", "gemini", "huggingface"];
+
 /// Providers whose models can make embeddings.
 pub static EMBEDDINGS: &[&str] = &["azure", "bedrock", "gemini", "huggingface", "mistral", "openai"];
 

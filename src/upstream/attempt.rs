@@ -52,7 +52,9 @@ impl Connections {
         let address = peer._address.as_inet().copied();
         if let Some(stream) = self.connector.reused_stream(&*peer).await {
             match exchange(stream, request, timeouts).await {
-                Ok(session) => return Ok(self.answer(session, endpoint, peer.reuse_hash(), address)),
+                Ok(session) => {
+                    return Ok(self.answer(session, request, endpoint, (peer.reuse_hash(), address)));
+                }
                 Err(Broken::Stale) => {}
                 Err(Broken::Failed(error)) => return Err(error),
             }
@@ -61,7 +63,7 @@ impl Connections {
         let connecting = Box::pin(self.connector.new_stream(&*peer));
         let stream = connecting.await.map_err(|error| refused(&error))?;
         match exchange(stream, request, timeouts).await {
-            Ok(session) => Ok(self.answer(session, endpoint, peer.reuse_hash(), address)),
+            Ok(session) => Ok(self.answer(session, request, endpoint, (peer.reuse_hash(), address))),
             Err(Broken::Stale) => Err(Error::new(Kind::Unreachable, INVALID)),
             Err(Broken::Failed(error)) => Err(error),
         }
@@ -70,11 +72,12 @@ impl Connections {
     fn answer(
         self: &Arc<Self>,
         session: HttpSession,
+        request: &Request,
         endpoint: &Arc<Endpoint>,
-        key: u64,
-        address: Option<SocketAddr>,
+        (key, address): (u64, Option<SocketAddr>),
     ) -> Answer {
-        Answer { session, pool: self.clone(), key, idle: endpoint.idle(), address }
+        let to_head = request.head.starts_with(b"HEAD ");
+        Answer { session, pool: self.clone(), key, idle: endpoint.idle(), to_head, address }
     }
 }
 
@@ -169,6 +172,9 @@ pub struct Answer {
     pool: Arc<Connections>,
     key: u64,
     idle: Duration,
+    /// The answer to a HEAD: its length is that of a body which does not come. Pingora did not see
+    /// the request and would wait for it.
+    to_head: bool,
     /// Who answered.
     pub address: Option<SocketAddr>,
 }
@@ -184,6 +190,11 @@ impl Answer {
         self.head().map_or(502, |head| head.status.as_u16())
     }
 
+    /// Whether no body belongs to the answer, whatever its headers say.
+    pub fn is_bodiless(&self) -> bool {
+        self.to_head || matches!(self.status(), 204 | 304)
+    }
+
     /// The headers.
     pub fn headers(&self) -> Option<&HeaderMap> {
         self.head().map(|head| &head.headers)
@@ -191,6 +202,9 @@ impl Answer {
 
     /// The next piece of the body; `None` at its end.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
+        if self.to_head {
+            return Ok(None);
+        }
         self.session.read_body_bytes().await.map_err(|error| failed(&error))
     }
 

@@ -120,6 +120,11 @@ mod tests {
     #[test]
     fn what_is_not_gzip_is_an_error_and_identity_passes() {
         assert!(Inflate::all("gzip", &Bytes::from_static(b"{\"a\":1}")).is_err());
+        let whole = gzip(br#"{"a":1}"#);
+        assert_eq!(Inflate::all("gzip", &Bytes::from(whole.clone())).unwrap(), r#"{"a":1}"#);
+        for cut in 1..whole.len() {
+            assert!(Inflate::all("gzip", &Bytes::copy_from_slice(&whole[..cut])).is_err(), "cut at {cut}");
+        }
         assert_eq!(Inflate::all("identity", &Bytes::from_static(b"x")).unwrap(), "x");
     }
 
