@@ -5,6 +5,7 @@ use super::{Outcome, Try};
 use crate::error::{Error, Kind, Result};
 use crate::meter::account::Account;
 use crate::meter::metrics::Ending;
+use crate::provider::Decoded;
 use crate::upstream::attempt::Answer;
 use crate::upstream::inflate::Inflate;
 use crate::wire::chat;
@@ -27,11 +28,15 @@ pub async fn reply(
     let none = HeaderMap::new();
     let headers = answer.headers().unwrap_or(&none);
     let coding = headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
-    let plain = Inflate::all(coding.unwrap_or_default(), &body)?;
-    let dialect = &current.settled.driver.dialect;
-    let decoded = dialect.reply(&current.call, plain.clone()).map_err(|error| {
-        super::encode::untransformed(current.provider, current.call.conf.route_type, &error)
-    })?;
+    let read = Inflate::all(coding.unwrap_or_default(), &body).and_then(|plain| decode(current, plain));
+    let (plain, decoded) = match read {
+        Ok(read) => read,
+        Err(error) => {
+            // It makes no sense, but it is whole: its connection is as good as before.
+            answer.done().await;
+            return Err(error);
+        }
+    };
     account.reply(decoded.usage, decoded.body.clone());
     let model = decoded.model;
     let untouched = same(&decoded.body, &plain);
@@ -51,6 +56,14 @@ pub async fn reply(
     down.head(head).await;
     down.body(sent, true).await;
     Ok(outcome)
+}
+
+/// The reply in the client's dialect, and the text that it was read from.
+fn decode(current: &Try<'_>, plain: Bytes) -> Result<(Bytes, Decoded)> {
+    let reply = current.settled.driver.dialect.reply(&current.call, plain.clone());
+    let operation = current.call.conf.route_type;
+    let decoded = reply.map_err(|error| super::encode::untransformed(current.provider, operation, &error))?;
+    Ok((plain, decoded))
 }
 
 /// Passes an answer on as it is: errors of the provider, and everything of `preserve` routes.

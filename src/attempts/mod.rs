@@ -8,6 +8,7 @@ pub mod collect;
 pub mod downstream;
 pub mod encode;
 pub mod native;
+pub mod relay;
 pub mod stream;
 
 use crate::accept::id::RequestId;
