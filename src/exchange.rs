@@ -59,6 +59,8 @@ pub struct AiSide {
     pub model: String,
     /// The model that the upstream says it ran.
     pub response_model: Option<String>,
+    /// What the provider adds to the log.
+    pub meta: crate::provider::Meta,
     /// Whether the client's answer is a stream.
     pub stream: bool,
     pub account: Option<Account>,

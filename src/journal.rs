@@ -117,7 +117,7 @@ fn ai_part<'a>(ai: &'a AiSide, settled: &'a Settlement, plugin: &'a str, request
             response_model: ai.response_model.as_deref().or(Some(&ai.model)),
             llm_latency: Some(millis(settled.times.provider)),
             request_mode: Some(if settled.streamed { "stream" } else { "oneshot" }),
-            ..Meta::default()
+            own: &ai.meta,
         },
         usage: usage(settled),
         payload: payloads.then_some(Payload { request: Some(request), response: settled.text.as_deref() }),

@@ -18,13 +18,18 @@ use tollgate::config::problems::Problems;
 use tollgate::config::schema::Kind;
 use tollgate::config::target::{Operation, TargetConf};
 use tollgate::error::{Error, Result};
-use tollgate::provider::auth::Auth;
+use tollgate::provider::auth::{Auth, Unsigned};
 use tollgate::provider::{self, Call, Driver, End, PROVIDERS, Provider, StreamPlan};
 use tollgate::wire::chat;
 use tollgate::wire::doc::Doc;
 use tollgate::wire::frame::{Frame, Framing};
 use tollgate::wire::sse::SseEvents;
 use tollgate::wire::usage::Usage;
+
+#[path = "golden/events.rs"]
+mod events;
+#[path = "golden/files.rs"]
+mod files;
 
 const NOW: u64 = 1_700_000_000;
 const ID: &str = "0123456789abcdef0123456789abcdef";
@@ -77,9 +82,9 @@ fn cases() {
         count += 1;
         let outputs = run(provider, operation, &folder);
         if std::env::var_os("BLESS").is_some() {
-            bless(&folder, &outputs);
+            files::bless(&folder, &outputs);
         } else {
-            wrong.extend(compare(&folder, &outputs));
+            wrong.extend(files::compare(&folder, &outputs));
         }
     }
     assert!(count > 0, "no case was found below {}", root().display());
@@ -170,7 +175,10 @@ fn run(provider: &'static dyn Provider, operation: Operation, folder: &Path) -> 
         Err(error) => return Outputs::from([("error.json", refusal(&error))]),
     };
     if call.stream {
-        let stream = fs::read(folder.join("upstream-stream.txt")).expect("upstream-stream.txt");
+        let mut stream = fs::read(folder.join("upstream-stream.txt")).expect("upstream-stream.txt");
+        if matches!(scene.driver.dialect.stream(&call), StreamPlan::Translate(Framing::AwsEventStream, _)) {
+            stream = events::encode(&stream);
+        }
         let streamed = replay_all(&scene, &call, &stream, folder);
         outputs.insert("meter.json", meter(&streamed));
         outputs.insert("client-stream.txt", streamed.client);
@@ -226,29 +234,43 @@ fn request(scene: &Scene, call: &Call<'_>) -> Result<Vec<u8>> {
     let outbound = scene.driver.dialect.request(call)?;
     let auth = Auth::load(&scene.conf.auth)?;
     let body = auth.body(call.doc, outbound.body)?;
-    let mut headers: BTreeMap<_, _> = outbound
-        .headers
-        .iter()
-        .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
-        .collect();
+    let mut headers = outbound.headers;
     if let Some((name, value)) = auth.header(&http::HeaderMap::new()) {
-        headers.insert(name.to_string(), value.to_str().unwrap().to_owned());
+        headers.retain(|(other, _)| other != name);
+        headers.push((name.clone(), value.clone()));
     }
-    let path = outbound.path.as_deref().unwrap_or(&scene.driver.path);
-    let default = || format!("{}{path}", scene.driver.address.as_deref().unwrap());
-    let configured = scene.conf.model.options.upstream_url.clone();
-    let mut url = match (configured, &outbound.path) {
-        // The dialect's own path stands in the place of the configured one.
-        (Some(url), Some(path)) => {
-            format!("{}{path}", &url[..url.find("//").unwrap() + 2 + url.split('/').nth(2).unwrap().len()])
-        }
-        (configured, _) => configured.unwrap_or_else(default),
-    };
-    let query = auth.query("");
-    if !query.is_empty() {
-        let joint = if url.contains('?') { '&' } else { '?' };
-        url = format!("{url}{joint}{query}");
+    let (driver, options) = (&scene.driver, &scene.conf.model.options);
+    let address = driver.address(options)?;
+    let path = outbound.path.as_deref().unwrap_or(&address.path);
+    let (own, keyed) = (address.query.as_deref().unwrap_or_default(), auth.query(""));
+    let query = [own, &*keyed, driver.own_pair(&[own, &*keyed])];
+    if let Some(signer) = &driver.signer {
+        let (method, host, now) = (&http::Method::POST, address.authority.as_str(), call.now);
+        let proof = signer.sign(&Unsigned {
+            method,
+            host,
+            path,
+            query: &query,
+            headers: &headers,
+            body: &body,
+            now,
+        })?;
+        headers.extend(proof);
     }
+    let query = query.into_iter().filter(|piece| !piece.is_empty()).collect::<Vec<_>>().join("&");
+    let (scheme, mark) = (
+        if address.tls { "https" } else { "http" },
+        if query.is_empty() {
+            ""
+        } else if path.contains('?') {
+            "&"
+        } else {
+            "?"
+        },
+    );
+    let url = format!("{scheme}://{}{path}{mark}{query}", address.authority);
+    let headers =
+        headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect();
     let sent = Sent { url, headers, body: serde_json::from_slice(&body).unwrap() };
     Ok(line(serde_json::to_vec_pretty(&sent).unwrap()))
 }
@@ -360,48 +382,4 @@ fn pretty(value: &Value) -> Vec<u8> {
 fn line(mut text: Vec<u8>) -> Vec<u8> {
     text.push(b'\n');
     text
-}
-
-fn bless(folder: &Path, outputs: &Outputs) {
-    for name in EXPECTED {
-        let file = folder.join(name);
-        match outputs.get(name) {
-            Some(text) => fs::write(file, text).unwrap(),
-            None if file.exists() => fs::remove_file(file).unwrap(),
-            None => {}
-        }
-    }
-}
-
-/// What differs, one line each.
-fn compare(folder: &Path, outputs: &Outputs) -> Vec<String> {
-    let mut wrong = Vec::new();
-    for name in EXPECTED {
-        let file = folder.join(name);
-        let want = fs::read(&file).ok();
-        let got = outputs.get(name);
-        if want.as_ref() == got {
-            continue;
-        }
-        let place = file.display();
-        wrong.push(match (want, got) {
-            (Some(want), Some(got)) => {
-                format!("{place}\n  want {}\n  got  {}", shown(&want, got), shown(got, &want))
-            }
-            (Some(_), None) => format!("{place}\n  is expected but did not come out"),
-            (None, Some(got)) => {
-                format!("{place}\n  came out but is not expected: {}", String::from_utf8_lossy(got))
-            }
-            (None, None) => unreachable!("the two are equal"),
-        });
-    }
-    wrong
-}
-
-/// The text from shortly before the first difference on.
-fn shown(text: &[u8], other: &[u8]) -> String {
-    let differs = text.iter().zip(other).position(|(a, b)| a != b).unwrap_or(text.len().min(other.len()));
-    let start = differs.saturating_sub(40);
-    let end = text.len().min(differs + 80);
-    format!("…{:?}", String::from_utf8_lossy(&text[start..end]))
 }

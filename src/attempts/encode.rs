@@ -4,6 +4,7 @@ use super::native;
 use crate::config::target::Operation;
 use crate::error::{Error, Kind, Result};
 use crate::exchange::Exchange;
+use crate::provider::auth::Unsigned;
 use crate::provider::{Call, Outbound};
 use crate::target::Settled;
 use crate::upstream::attempt::Request;
@@ -38,6 +39,7 @@ pub fn encode(
         headers.retain(|(other, _)| *other != header::AUTHORIZATION);
         headers.push((header::AUTHORIZATION, token.header()?));
     }
+    let driver = &settled.driver;
     let query = settled.auth.query(client.uri.query().unwrap_or_default());
     let path = match &path {
         Some(path) => path.as_str(),
@@ -45,7 +47,23 @@ pub fn encode(
         None => &settled.address.path,
     };
     let (path, own_query) = path.split_once('?').unwrap_or((path, ""));
-    let pieces = [own_query, settled.address.query.as_deref().unwrap_or_default(), &*query];
+    let given = [own_query, settled.address.query.as_deref().unwrap_or_default(), &*query];
+    let [first, second, third] = given;
+    let pieces = [first, second, third, driver.own_pair(&given)];
+    if let Some(signer) = &driver.signer {
+        let query = pieces.map(head::escaped);
+        let proof = signer.sign(&Unsigned {
+            method: &client.method,
+            host: &settled.address.authority,
+            path: &head::escaped(path),
+            query: &query.each_ref().map(String::as_str),
+            headers: &headers,
+            body: &body,
+            now: call.now,
+        })?;
+        headers.retain(|(name, _)| !proof.iter().any(|(other, _)| other == name));
+        headers.extend(proof);
+    }
     let parts = Parts {
         method: &client.method,
         path,
@@ -53,6 +71,7 @@ pub fn encode(
         host: &settled.address.authority,
         client: &client.headers,
         own: &headers,
+        withheld: driver.signer.as_ref().and_then(|signer| signer.withheld()),
         length: body.len(),
         forwarded: forwarded(session, x),
     };

@@ -121,6 +121,7 @@ pub async fn serve(
         target,
         model: String::new(),
         response_model: None,
+        meta: crate::provider::Meta::default(),
         stream: false,
         account: None,
     });
@@ -181,7 +182,7 @@ impl<'a> Plan<'a> {
         let settled = target.settle(&source, targets.timeouts)?;
         let ask = asked(ai, &settled.conf)?;
         ai.model.clone_from(&ask.model);
-        ai.stream = ask.stream;
+        (ai.stream, ai.meta) = (ask.stream, settled.driver.meta.clone());
         Ok(Self { target, settled, ask, doc: ai.doc.clone(), id: x.id, now: x.started_at / 1000 })
     }
 

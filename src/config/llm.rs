@@ -8,7 +8,7 @@ use super::problems::Problems;
 use super::rules::get;
 use super::schema::{Field, Kind, Record, Rule};
 use super::target::{Operation, TargetConf};
-use crate::provider::{self, planned};
+use crate::provider::{self, vocabulary};
 use serde_json::Value;
 
 /// The largest `max_request_body_size`: bodies are held in memory.
@@ -46,7 +46,7 @@ pub fn auth_record() -> Record {
             .default(false)
             .doc("Whether the client's own header or parameter of that name is kept."),
     ];
-    fields.extend(planned::identity_fields());
+    fields.extend(vocabulary::identity_fields());
     Record::new(fields)
 }
 
@@ -63,16 +63,16 @@ pub fn body_size() -> Field {
 
 /// `llm_format`, the language of the route's clients.
 pub fn format_field() -> Field {
-    let mut formats = vec![planned::COMMON_FORMAT];
-    formats.extend(planned::NATIVE_FORMATS);
+    let mut formats = vec![vocabulary::COMMON_FORMAT];
+    formats.extend(vocabulary::NATIVE_FORMATS);
     Field::one_of("llm_format", &formats)
-        .default(planned::COMMON_FORMAT)
+        .default(vocabulary::COMMON_FORMAT)
         .doc("The API that clients speak; a provider's own is forwarded untranslated.")
 }
 
 /// `llm_format` against one target that stands at `place` below the plugin.
 pub fn check_format(format: &str, target: &Value, place: &str, out: &mut Problems<'_>) {
-    if !planned::NATIVE_FORMATS.contains(&format) {
+    if !vocabulary::NATIVE_FORMATS.contains(&format) {
         return;
     }
     let chat = Operation::Chat.name();
@@ -121,7 +121,7 @@ fn options_record() -> Record {
             .doc("Path to send requests to instead of the provider's; superseded by `upstream_url`."),
     ];
     let own = provider::PROVIDERS.iter().flat_map(|provider| provider.options());
-    for field in own.chain(planned::active().flat_map(|planned| (planned.options)())) {
+    for field in own {
         if !fields.iter().any(|known| known.name == field.name) {
             fields.push(field);
         }
@@ -137,10 +137,7 @@ fn logging_record() -> Record {
 }
 
 fn provider_names() -> Vec<&'static str> {
-    let known = provider::PROVIDERS.iter().map(|provider| provider.name());
-    let mut names: Vec<&'static str> = known.chain(planned::active().map(|planned| planned.name)).collect();
-    names.sort_by_key(|name| planned::ORDER.iter().position(|known| known == name).unwrap_or(usize::MAX));
-    names
+    provider::PROVIDERS.iter().map(|provider| provider.name()).collect()
 }
 
 /// Hands the target to its provider's own rules.
@@ -155,8 +152,6 @@ fn provider_rules(value: &Value, out: &mut Problems<'_>) {
     let since = out.count();
     if let Some(provider) = provider::find(name) {
         provider.check(&conf, out);
-    } else if let Some(planned) = planned::find(name) {
-        (planned.check)(&conf, out);
     }
     // A field that is there but wrong has been reported as that, and is not missing as well.
     out.retain(since, |problem| !bad.iter().any(|name| problem.message.contains(&format!("'{name}'"))));

@@ -46,15 +46,13 @@ pub struct Meta<'a> {
     /// `oneshot` or `stream`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_mode: Option<&'a str>,
-    /// Azure's instance.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub azure_instance_id: Option<&'a str>,
-    /// Azure's deployment.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub azure_deployment_id: Option<&'a str>,
-    /// Azure's API version.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub azure_api_version: Option<&'a str>,
+    /// What only this provider's targets have.
+    #[serde(flatten, serialize_with = "pairs")]
+    pub own: &'a [(&'static str, String)],
+}
+
+fn pairs<S: Serializer>(pairs: &[(&'static str, String)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(pairs.iter().map(|(name, value)| (name, value)))
 }
 
 /// What an exchange used. What is not known is left out: an unpriced exchange has no cost, not none.

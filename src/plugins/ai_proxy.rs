@@ -55,11 +55,6 @@ impl Plugin for AiProxy {
     fn targets(&self) -> Option<&Arc<Targets>> {
         Some(&self.0)
     }
-
-    fn unserved(&self) -> Option<String> {
-        let planned = self.0.list.iter().find(|target| !target.is_served())?;
-        Some(format!("provider '{}'", planned.provider))
-    }
 }
 
 /// What both plugins say of their answers.

@@ -10,7 +10,7 @@ use crate::config::rules::get;
 use crate::config::schema::{Conditional, Field, Kind, Match, Record, Rule};
 use crate::config::{formats, schema::Kind::Any};
 use crate::error::Result;
-use crate::provider::planned;
+use crate::provider::vocabulary;
 use crate::upstream::endpoint::Timeouts;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -151,10 +151,10 @@ fn balancer_record() -> Record {
 
 fn embeddings_record() -> Record {
     let url = Field::checked("upstream_url", formats::http_url).doc("Where to ask for embeddings.");
-    let own = planned::EMBEDDING_OPTIONS.iter().map(|name| Field::new(name, Any).doc("As for targets."));
+    let own = vocabulary::EMBEDDING_OPTIONS.iter().map(|name| Field::new(name, Any).doc("As for targets."));
     let options = Record::new(std::iter::once(url).chain(own).collect());
     let model = Record::new(vec![
-        Field::one_of("provider", planned::EMBEDDINGS).required().doc("Whose API makes embeddings."),
+        Field::one_of("provider", vocabulary::EMBEDDINGS).required().doc("Whose API makes embeddings."),
         Field::text("name").required().doc("Name of the model."),
         Field::record("options", options),
     ]);

@@ -8,7 +8,6 @@ use crate::error::{Error, Result};
 use crate::wire::frame::Framing;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
-use std::borrow::Cow;
 
 mod content;
 mod decode;
@@ -45,16 +44,13 @@ impl Provider for Anthropic {
     }
 
     fn load(&self, conf: &TargetConf) -> Result<Driver> {
-        Ok(Driver {
-            address: Some(Cow::Borrowed("https://api.anthropic.com")),
-            // KONG(llm/drivers/anthropic.lua): Kong asks for completions at `/v1/complete`, which
-            // serves none of the models that are left. Messages serve them as well.
-            path: Cow::Borrowed(match conf.route_type {
-                Operation::Chat | Operation::Completions => "/v1/messages",
-                Operation::Preserve => "/",
-            }),
-            dialect: Box::new(AnthropicDialect::new(conf)?),
-        })
+        // KONG(llm/drivers/anthropic.lua): Kong asks for completions at `/v1/complete`, which
+        // serves none of the models that are left. Messages serve them as well.
+        let path = match conf.route_type {
+            Operation::Chat | Operation::Completions => "/v1/messages",
+            Operation::Preserve => "/",
+        };
+        Ok(Driver::new("https://api.anthropic.com", path, AnthropicDialect::new(conf)?))
     }
 }
 

@@ -1,13 +1,16 @@
 //! Azure OpenAI: OpenAI's dialect, a deployment in the path, and a version of the API in the query.
 
+use super::auth::azure;
+use super::auth::token::Token;
 use super::openai::{OpenAiDialect, Vendor};
-use super::{Driver, Pair, Provider};
+use super::{Call, Decoded, Dialect, Driver, Outbound, Pair, Provider, StreamPlan};
 use crate::config::problems::Problems;
 use crate::config::schema::Field;
 use crate::config::target::{Operation, TargetConf};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::wire::address::segment;
-use serde_json::Value;
+use bytes::Bytes;
+use std::sync::Arc;
 
 /// `provider: azure`.
 pub struct Azure;
@@ -44,18 +47,13 @@ impl Provider for Azure {
     }
 
     fn load(&self, conf: &TargetConf) -> Result<Driver> {
-        if conf.auth.own.get("azure_use_managed_identity").is_some_and(|flag| *flag == Value::Bool(true)) {
-            return Err(Error::new(
-                Kind::Identity,
-                "managed identities are not served by this release of tollgate: give the key of the resource \
-                 as auth.header_name 'api-key'",
-            ));
-        }
         let (instance, deployment) = (option(conf, "azure_instance"), option(conf, "azure_deployment_id"));
         let version = option(conf, "azure_api_version");
         let vendor = if takes_stream_options(version) { Vendor::OpenAi } else { Vendor::EarlyAzure };
-        let driver =
-            Driver::new(host(instance)?, path(conf.route_type, deployment), OpenAiDialect::new(vendor));
+        let identity =
+            azure::is_wanted(&conf.auth).then(|| azure::token(&conf.auth, |name| std::env::var(name).ok()));
+        let dialect = AzureDialect { openai: OpenAiDialect::new(vendor), identity };
+        let driver = Driver::new(host(instance)?, path(conf.route_type, deployment), dialect);
         let meta = [
             ("azure_instance_id", instance),
             ("azure_deployment_id", deployment),
@@ -66,6 +64,30 @@ impl Provider for Azure {
             meta: meta.map(|(name, value)| (name, value.to_owned())).into(),
             ..driver
         })
+    }
+}
+
+/// OpenAI's dialect, where a token may take the place of a key.
+struct AzureDialect {
+    openai: OpenAiDialect,
+    identity: Option<Arc<Token>>,
+}
+
+impl Dialect for AzureDialect {
+    fn request(&self, call: &Call<'_>) -> Result<Outbound> {
+        self.openai.request(call)
+    }
+
+    fn identity(&self) -> Option<&Arc<Token>> {
+        self.identity.as_ref()
+    }
+
+    fn reply(&self, call: &Call<'_>, body: Bytes) -> Result<Decoded> {
+        self.openai.reply(call, body)
+    }
+
+    fn stream(&self, call: &Call<'_>) -> StreamPlan {
+        self.openai.stream(call)
     }
 }
 
@@ -101,7 +123,7 @@ fn takes_stream_options(version: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn conf(options: &Value, auth: &Value) -> TargetConf {
         let conf = json!({
@@ -139,18 +161,23 @@ mod tests {
             json!({"azure_instance": "i", "azure_deployment_id": "d/e", "azure_api_version": "2024-10-21"});
         let driver = Azure.load(&conf(&options, &json!({}))).unwrap();
         assert_eq!(driver.path, "/openai/deployments/d%2Fe/chat/completions");
-        assert_eq!(driver.own_pair(["", "a=1"]), "api-version=2024-10-21");
-        assert_eq!(driver.own_pair(["", "a=1&api-version=2025-01-01"]), "");
-        assert_eq!(driver.own_pair(["api-version=x", ""]), "");
+        assert_eq!(driver.own_pair(&["", "a=1"]), "api-version=2024-10-21");
+        assert_eq!(driver.own_pair(&["", "a=1&api-version=2025-01-01"]), "");
+        assert_eq!(driver.own_pair(&["api-version=x", ""]), "");
         assert_eq!(driver.meta.len(), 3);
         assert_eq!(driver.meta[1], ("azure_deployment_id", "d/e".to_owned()));
     }
 
     #[test]
-    fn a_managed_identity_is_refused_by_name() {
+    fn a_managed_identity_takes_the_place_of_a_key() {
         let options = json!({"azure_instance": "i", "azure_deployment_id": "d"});
-        let error = Azure.load(&conf(&options, &json!({"azure_use_managed_identity": true}))).err().unwrap();
-        assert_eq!((error.kind(), error.kind().status()), (Kind::Identity, 500));
-        assert!(Azure.load(&conf(&options, &json!({"azure_use_managed_identity": false}))).is_ok());
+        for (auth, known) in [
+            (json!({"azure_use_managed_identity": true, "azure_client_id": "c"}), true),
+            (json!({"azure_use_managed_identity": false}), false),
+            (json!({}), false),
+        ] {
+            let driver = Azure.load(&conf(&options, &auth)).unwrap();
+            assert_eq!(driver.dialect.identity().is_some(), known, "{auth}");
+        }
     }
 }

@@ -6,7 +6,6 @@ use crate::config::target::{Operation, TargetConf};
 use crate::error::Result;
 use crate::wire::frame::Framing;
 use bytes::Bytes;
-use std::borrow::Cow;
 
 mod body;
 mod chat;
@@ -29,16 +28,13 @@ impl Provider for Cohere {
     fn check(&self, _conf: &TargetConf, _out: &mut Problems<'_>) {}
 
     fn load(&self, conf: &TargetConf) -> Result<Driver> {
-        Ok(Driver {
-            address: Some(Cow::Borrowed("https://api.cohere.com")),
-            // KONG(llm/drivers/cohere.lua): Kong's defaults are v1, which is not developed any
-            // more, and its `/v1/generate`, which is gone: chat serves completions as well.
-            path: Cow::Borrowed(match conf.route_type {
-                Operation::Chat | Operation::Completions => "/v2/chat",
-                Operation::Preserve => "/",
-            }),
-            dialect: Box::new(CohereDialect { api: Api::of(conf) }),
-        })
+        // KONG(llm/drivers/cohere.lua): Kong's defaults are v1, which is not developed any
+        // more, and its `/v1/generate`, which is gone: chat serves completions as well.
+        let path = match conf.route_type {
+            Operation::Chat | Operation::Completions => "/v2/chat",
+            Operation::Preserve => "/",
+        };
+        Ok(Driver::new("https://api.cohere.com", path, CohereDialect { api: Api::of(conf) }))
     }
 }
 

@@ -66,12 +66,8 @@ impl Provider for Gemini {
             None => Path::Public,
         };
         let path = Path::configured(options)?.unwrap_or(path);
-        Ok(Driver {
-            address: Some(address),
-            // Every call names its model in the path: see the dialect.
-            path: Cow::Borrowed("/"),
-            dialect: Box::new(GeminiDialect { path, identity }),
-        })
+        // Every call names its model in the path: see the dialect.
+        Ok(Driver::new(address, "/", GeminiDialect { path, identity }))
     }
 
     fn native(&self) -> Option<&'static dyn NativeFormat> {

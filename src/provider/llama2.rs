@@ -7,11 +7,9 @@ use crate::config::problems::Problems;
 use crate::config::schema::Field;
 use crate::config::target::{Operation, TargetConf};
 use crate::error::Result;
-use std::borrow::Cow;
 
 mod prompt;
 mod raw;
-mod stream;
 
 /// `provider: llama2`.
 pub struct Llama2;
@@ -50,16 +48,8 @@ impl Provider for Llama2 {
         let options = &conf.model.options;
         let driver = match options.own_str("llama2_format") {
             Some("ollama") => OllamaDialect::driver(conf.route_type),
-            Some("openai") => Driver {
-                address: None,
-                path: Cow::Borrowed(path(conf.route_type)),
-                dialect: Box::new(OpenAiDialect::new(Vendor::Compatible)),
-            },
-            _ => Driver {
-                address: None,
-                path: Cow::Borrowed("/"),
-                dialect: Box::new(raw::RawDialect::new(options.own_str("llama2_history"))),
-            },
+            Some("openai") => Driver::new("", path(conf.route_type), OpenAiDialect::new(Vendor::Compatible)),
+            _ => Driver::new("", "/", raw::RawDialect::new(options.own_str("llama2_history"))),
         };
         Ok(Driver { address: None, ..driver })
     }

@@ -13,7 +13,6 @@ use crate::wire::client_stream::ClientStream;
 use crate::wire::frame::{Frame, Framing};
 use bytes::Bytes;
 use serde::Deserialize;
-use std::borrow::Cow;
 
 /// `provider: mistral`.
 pub struct Mistral;
@@ -50,12 +49,11 @@ impl Provider for Mistral {
         let vendor = if cloud { Vendor::MistralCloud } else { Vendor::Compatible };
         let openai = OpenAiDialect::new(vendor);
         let fim = cloud && conf.route_type == Operation::Completions;
-        Ok(Driver {
-            address: Some(Cow::Borrowed(CLOUD)),
+        if fim {
             // KONG(llm/drivers/mistral.lua): Kong has no path for completions and asks for `/`.
-            path: Cow::Borrowed(if fim { "/v1/fim/completions" } else { path(conf.route_type) }),
-            dialect: if fim { Box::new(FimDialect { openai }) } else { Box::new(openai) },
-        })
+            return Ok(Driver::new(CLOUD, "/v1/fim/completions", FimDialect { openai }));
+        }
+        Ok(Driver::new(CLOUD, path(conf.route_type), openai))
     }
 }
 

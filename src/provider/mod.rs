@@ -9,8 +9,9 @@
 
 use crate::config::problems::Problems;
 use crate::config::schema::Field;
-use crate::config::target::{Operation, TargetConf};
-use crate::error::Result;
+use crate::config::target::{Operation, OptionsConf, TargetConf};
+use crate::error::{Error, Result};
+use crate::wire::address::Address;
 use crate::wire::chat::Shape;
 use crate::wire::chat::lenient::Text;
 use crate::wire::client_stream::ClientStream;
@@ -25,24 +26,33 @@ use std::sync::Arc;
 
 pub mod anthropic;
 pub mod auth;
+pub mod azure;
+pub mod bedrock;
 pub mod cohere;
 pub mod gemini;
+pub mod huggingface;
 pub mod llama2;
 pub mod mistral;
 pub mod native;
 pub mod ollama;
 pub mod openai;
 pub mod parameter;
-pub mod planned;
+mod tgi;
+pub mod vocabulary;
+
+use auth::Signer;
 
 /// Every provider, in the order of Kong's documentation. Adding one is one line here.
 pub static PROVIDERS: &[&dyn Provider] = &[
     &openai::OpenAi,
+    &azure::Azure,
     &anthropic::Anthropic,
     &cohere::Cohere,
     &mistral::Mistral,
     &llama2::Llama2,
     &gemini::Gemini,
+    &bedrock::Bedrock,
+    &huggingface::HuggingFace,
 ];
 
 /// The provider of that name.
@@ -83,6 +93,76 @@ pub struct Driver {
     pub path: Cow<'static, str>,
     /// What the upstream speaks.
     pub dialect: Box<dyn Dialect>,
+    /// Whether `upstream_url` is a base that the path goes below, not the whole address.
+    pub below: bool,
+    /// A pair of the query that goes along unless the client, or `upstream_url`, has one of its name.
+    pub pair: Option<Pair>,
+    /// Proves who we are where a key that is always the same does not.
+    pub signer: Option<Box<dyn Signer>>,
+    /// What the log says of this target beside provider and model.
+    pub meta: Meta,
+}
+
+/// Further facts of a target for the log.
+pub type Meta = Arc<[(&'static str, String)]>;
+
+/// A pair of a query.
+pub struct Pair {
+    name: &'static str,
+    encoded: String,
+}
+
+impl Pair {
+    /// The pair, to be encoded.
+    pub fn new(name: &'static str, value: &str) -> Self {
+        let encoded = form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish();
+        Self { name, encoded }
+    }
+}
+
+impl Driver {
+    /// A driver with an address of its own, and nothing out of the ordinary.
+    pub fn new(
+        address: impl Into<Cow<'static, str>>,
+        path: impl Into<Cow<'static, str>>,
+        dialect: impl Dialect + 'static,
+    ) -> Self {
+        Self {
+            address: Some(address.into()),
+            path: path.into(),
+            dialect: Box::new(dialect),
+            below: false,
+            pair: None,
+            signer: None,
+            meta: Meta::default(),
+        }
+    }
+
+    /// Where the requests of a target with these options go.
+    pub fn address(&self, options: &OptionsConf) -> Result<Address> {
+        let Some(url) = &options.upstream_url else {
+            let Some(own) = &self.address else {
+                return Err(Error::bad_request("model.options.upstream_url is missing"));
+            };
+            let mut address = Address::parse(own).map_err(Error::bad_request)?;
+            options.upstream_path.as_deref().unwrap_or(&self.path).clone_into(&mut address.path);
+            return Ok(address);
+        };
+        let mut address = Address::parse(url).map_err(Error::bad_request)?;
+        if self.below && !address.path.ends_with(&*self.path) {
+            address.path.truncate(address.path.trim_end_matches('/').len());
+            address.path.push_str(&self.path);
+        }
+        Ok(address)
+    }
+
+    /// The driver's own pair of the query, encoded; nothing where one of the queries has that name.
+    pub fn own_pair(&self, queries: &[&str]) -> &str {
+        let Some(pair) = &self.pair else { return "" };
+        let named =
+            |query: &&str| form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == pair.name);
+        if queries.iter().any(named) { "" } else { &pair.encoded }
+    }
 }
 
 /// What one attempt is about.

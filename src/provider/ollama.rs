@@ -5,7 +5,6 @@ use crate::config::target::Operation;
 use crate::error::Result;
 use crate::wire::frame::Framing;
 use bytes::Bytes;
-use std::borrow::Cow;
 
 mod decode;
 mod encode;
@@ -20,15 +19,12 @@ impl OllamaDialect {
     // KONG(llm/drivers/mistral.lua): without an `upstream_url` Kong sends Ollama's format to
     // Mistral's cloud, which does not read it. Here it goes where Ollama listens by default.
     pub fn driver(operation: Operation) -> Driver {
-        Driver {
-            address: Some(Cow::Borrowed("http://localhost:11434")),
-            path: Cow::Borrowed(match operation {
-                Operation::Chat => "/api/chat",
-                Operation::Completions => "/api/generate",
-                Operation::Preserve => "/",
-            }),
-            dialect: Box::new(Self),
-        }
+        let path = match operation {
+            Operation::Chat => "/api/chat",
+            Operation::Completions => "/api/generate",
+            Operation::Preserve => "/",
+        };
+        Driver::new("http://localhost:11434", path, Self)
     }
 }
 

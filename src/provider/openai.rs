@@ -29,11 +29,8 @@ impl Provider for OpenAi {
     fn check(&self, _conf: &TargetConf, _out: &mut Problems<'_>) {}
 
     fn load(&self, conf: &TargetConf) -> Result<Driver> {
-        Ok(Driver {
-            address: Some(Cow::Borrowed("https://api.openai.com")),
-            path: Cow::Borrowed(path(conf.route_type)),
-            dialect: Box::new(OpenAiDialect::new(Vendor::OpenAi)),
-        })
+        let dialect = OpenAiDialect::new(Vendor::OpenAi);
+        Ok(Driver::new("https://api.openai.com", path(conf.route_type), dialect))
     }
 }
 
@@ -51,6 +48,8 @@ pub(super) fn path(operation: Operation) -> &'static str {
 pub enum Vendor {
     /// OpenAI itself.
     OpenAi,
+    /// An Azure of before September 2024, which refuses `stream_options`.
+    EarlyAzure,
     /// Mistral's own cloud, which refuses fields it does not know.
     MistralCloud,
     /// A server that follows OpenAI.
@@ -80,7 +79,7 @@ impl OpenAiDialect {
         if !call.stream {
             // OpenAI refuses it in a request that does not stream.
             doc.remove("stream_options");
-        } else if self.vendor != Vendor::MistralCloud {
+        } else if !matches!(self.vendor, Vendor::MistralCloud | Vendor::EarlyAzure) {
             ask_for_usage(&mut doc)?;
         }
         Ok(doc)
@@ -94,7 +93,8 @@ impl OpenAiDialect {
             // KONG(llm/drivers/openai.lua): Kong always sends `max_tokens`, which OpenAI's reasoning
             // models refuse, and lets the client's `max_completion_tokens` through beside it, which
             // either is an error or lifts the configured limit.
-            let reasoning = chat && self.vendor == Vendor::OpenAi && is_reasoning(call.model);
+            let openai = matches!(self.vendor, Vendor::OpenAi | Vendor::EarlyAzure);
+            let reasoning = chat && openai && is_reasoning(call.model);
             let (name, other) = if reasoning {
                 ("max_completion_tokens", "max_tokens")
             } else {

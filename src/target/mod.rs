@@ -65,8 +65,19 @@ enum Plan {
     Settled(Box<Settled>),
     /// Some option holds an expression: settled anew for each request, from this value.
     Dynamic(Value),
-    /// The configuration is sound, but this release does not speak the provider's language.
-    Planned,
+    /// The configuration is sound, but what the provider would know us by is not there.
+    Unknown(Error),
+}
+
+impl Plan {
+    fn load(provider: &dyn Provider, conf: TargetConf, timeouts: Timeouts) -> Result<Self> {
+        match Settled::load(provider, conf, timeouts) {
+            Ok(settled) => Ok(Self::Settled(Box::new(settled))),
+            // Its routes say so, and the others run.
+            Err(error) if error.kind() == Kind::Identity => Ok(Self::Unknown(error)),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 /// A target's parts as one request sees them.
@@ -87,10 +98,8 @@ impl Target {
         let name = conf.model.provider.as_str();
         let (provider, plan) = match crate::provider::find(name) {
             Some(provider) if dynamic => (provider.name(), Plan::Dynamic(raw.clone())),
-            Some(provider) => {
-                (provider.name(), Plan::Settled(Box::new(Settled::load(provider, conf.clone(), timeouts)?)))
-            }
-            None => (planned(name)?, Plan::Planned),
+            Some(provider) => (provider.name(), Plan::load(provider, conf.clone(), timeouts)?),
+            None => return Err(Error::new(Kind::Internal, format!("provider '{name}' is unknown"))),
         };
         let label = conf.model.name.as_deref().filter(|name| !name.contains("$("));
         Ok(Self {
@@ -103,11 +112,6 @@ impl Target {
         })
     }
 
-    /// Whether requests to it can be served by this release.
-    pub fn is_served(&self) -> bool {
-        !matches!(self.plan, Plan::Planned)
-    }
-
     /// The target as this request sees it.
     pub fn settle(&self, source: &template::Source<'_>, timeouts: Timeouts) -> Result<Choice<'_>> {
         match &self.plan {
@@ -117,29 +121,14 @@ impl Target {
                 if let Some(model) = raw.get_mut("model") {
                     template::resolve(model, source)?;
                 }
-                let provider = crate::provider::find(self.provider).ok_or_else(|| self.unserved())?;
+                let provider = crate::provider::find(self.provider)
+                    .ok_or_else(|| Error::new(Kind::Internal, "the provider is unknown"))?;
                 let own = Settled::load(provider, typed(&raw)?, timeouts)?;
                 Ok(Choice::Own(Box::new(own)))
             }
-            Plan::Planned => Err(self.unserved()),
+            Plan::Unknown(error) => Err(error.clone()),
         }
     }
-
-    fn unserved(&self) -> Error {
-        let provider = self.provider;
-        Error::new(
-            Kind::Unsupported,
-            format!("provider '{provider}' is not served by this release of tollgate"),
-        )
-    }
-}
-
-fn planned(name: &str) -> Result<&'static str> {
-    crate::provider::planned::PLANNED
-        .iter()
-        .map(|provider| provider.name)
-        .find(|known| *known == name)
-        .ok_or_else(|| Error::new(Kind::Internal, format!("provider '{name}' is unknown")))
 }
 
 fn typed(raw: &Value) -> Result<TargetConf> {
@@ -168,17 +157,7 @@ impl Settled {
     fn load(provider: &dyn Provider, conf: TargetConf, timeouts: Timeouts) -> Result<Self> {
         let driver = provider.load(&conf)?;
         let auth = Auth::load(&conf.auth)?;
-        let options = &conf.model.options;
-        let address = match (&options.upstream_url, driver.address.as_deref()) {
-            (Some(url), _) => Address::parse(url).map_err(Error::bad_request)?,
-            (None, Some(base)) => {
-                let mut address = Address::parse(base).map_err(Error::bad_request)?;
-                let path = options.upstream_path.as_deref().unwrap_or(&driver.path);
-                path.clone_into(&mut address.path);
-                address
-            }
-            (None, None) => return Err(Error::bad_request("model.options.upstream_url is missing")),
-        };
+        let address = driver.address(&conf.model.options)?;
         let endpoint = Endpoint::shared(&address, timeouts);
         Ok(Self { conf, driver, auth, address, endpoint })
     }

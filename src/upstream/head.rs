@@ -30,6 +30,8 @@ pub struct Parts<'a> {
     pub client: &'a HeaderMap,
     /// The gateway's own headers: they replace the client's of the same name.
     pub own: &'a [(HeaderName, HeaderValue)],
+    /// The client's headers that begin so do not go along.
+    pub withheld: Option<&'a str>,
     pub length: usize,
     pub forwarded: Forwarded<'a>,
 }
@@ -71,7 +73,8 @@ pub fn write(parts: &Parts<'_>) -> Vec<u8> {
         let own = parts.own.iter().any(|(other, _)| other == name);
         let hop = listed
             .is_some_and(|list| list.split(',').any(|item| item.trim().eq_ignore_ascii_case(name.as_str())));
-        if !own && !hop && !is_dropped(name) {
+        let withheld = parts.withheld.is_some_and(|prefix| name.as_str().starts_with(prefix));
+        if !own && !hop && !withheld && !is_dropped(name) {
             put(&mut out, name.as_str(), value.as_bytes());
         }
     }
@@ -98,6 +101,14 @@ fn line(out: &mut Vec<u8>, parts: &Parts<'_>) {
         joint = b'&';
     }
     out.put_slice(b" HTTP/1.1\r\n");
+}
+
+/// A path or query as it goes on the wire.
+pub fn escaped(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    escape(&mut out, text);
+    // What is left is ASCII.
+    String::from_utf8(out).unwrap_or_default()
 }
 
 /// A path or query that came through a template may hold what a request line must not.
@@ -185,6 +196,7 @@ mod tests {
             host: "model.test",
             client,
             own,
+            withheld: Some("x-amz-"),
             length: 2,
             forwarded,
         };
@@ -200,6 +212,7 @@ mod tests {
         client.insert("x-trace", HeaderValue::from_static("t1"));
         client.insert("x-forwarded-for", HeaderValue::from_static("10.0.0.1"));
         client.insert("accept-encoding", HeaderValue::from_static("br"));
+        client.insert("x-amz-security-token", HeaderValue::from_static("client"));
         let own = [(http::header::AUTHORIZATION, HeaderValue::from_static("Bearer own"))];
         let head = parts(&client, &own, "/v1");
         assert!(head.starts_with("POST /v1?a=1&key=k HTTP/1.1\r\nhost: model.test\r\n"), "{head}");

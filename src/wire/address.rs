@@ -1,5 +1,6 @@
 //! Where an upstream is: the parts of a URL that a request needs, taken apart once.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::sync::Arc;
 use url::{Host, Url};
 
@@ -55,6 +56,12 @@ pub fn authority(host: &str, port: u16, own: u16) -> String {
     if port == own { host } else { format!("{host}:{port}") }
 }
 
+/// One segment of a path from any text: all but letters, digits and `-._~` is escaped.
+pub fn segment(text: &str) -> String {
+    const KEPT: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    utf8_percent_encode(text, &KEPT).to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,6 +80,12 @@ mod tests {
         assert_eq!(&*address.host, "::1");
         assert_eq!(address.authority, "[::1]:8080");
         assert_eq!(address.query.as_deref(), Some("tenant=a%20b"));
+    }
+
+    #[test]
+    fn a_segment_stays_one() {
+        assert_eq!(segment("gpt-4o_mini.v1~"), "gpt-4o_mini.v1~");
+        assert_eq!(segment("a/b:c?é %"), "a%2Fb%3Ac%3F%C3%A9%20%25");
     }
 
     #[test]

@@ -150,6 +150,24 @@ impl ClientStream {
         }
     }
 
+    /// A chunk that is already written as the client expects it, `last` if it has a finish reason,
+    /// and the text that it holds.
+    pub fn pass(&mut self, json: &[u8], last: bool, text: &str) {
+        if self.state != State::Open {
+            return;
+        }
+        self.see(text);
+        let head = self.head.take().unwrap_or_else(|| self.render_head());
+        self.head = Some(head);
+        self.role_sent = true;
+        self.finished |= last;
+        self.put(b"data: ");
+        for line in json.split(|byte| *byte == b'\n') {
+            self.put(line);
+        }
+        self.put(b"\n\n");
+    }
+
     /// Why the answer ends, in OpenAI's words. Only the first reason is written.
     pub fn finish(&mut self, reason: &str) {
         if self.finished {

@@ -14,6 +14,8 @@ pub enum Framing {
     JsonArray,
     /// Server-sent events, or the elements of a JSON array: whichever comes.
     SseOrJson,
+    /// AWS's binary messages: the event is their type; see [`FAILURE`](super::event_stream::FAILURE).
+    AwsEventStream,
 }
 
 /// One message.
@@ -46,6 +48,7 @@ impl Framing {
             Self::JsonLines => Box::new(super::json_lines::JsonLines::default()),
             Self::JsonArray => Box::new(super::json_array::JsonArray::default()),
             Self::SseOrJson => Box::new(super::sse_or_json::SseOrJson::default()),
+            Self::AwsEventStream => Box::new(super::event_stream::EventStream::default()),
         }
     }
 }

@@ -4,6 +4,7 @@ pub mod address;
 pub mod chat;
 pub mod client_stream;
 pub mod doc;
+pub mod event_stream;
 pub mod frame;
 pub mod json_array;
 pub mod json_lines;

@@ -1,11 +1,11 @@
 //! The raw format: one prompt in, one text out, as text-generation servers have it.
 
+use super::super::tgi::{Decoder, Details};
 use super::super::{Call, Decoded, Dialect, Outbound, StreamPlan};
 use super::prompt::{self, History};
-use super::stream::Decoder;
 use crate::config::target::Operation;
 use crate::error::{Error, Kind, Result};
-use crate::wire::chat::lenient::{Count, Lenient, Text};
+use crate::wire::chat::lenient::{Lenient, Text};
 use crate::wire::chat::{Answer, Reply};
 use crate::wire::frame::Framing;
 use crate::wire::usage::Usage;
@@ -61,7 +61,8 @@ impl Dialect for RawDialect {
 
     // KONG(llm/drivers/llama2.lua): Kong sends the stream on, but nothing of its content.
     fn stream(&self, _call: &Call<'_>) -> StreamPlan {
-        StreamPlan::Translate(Framing::Sse, Box::new(Decoder::new()))
+        let decoder = Decoder::new(true, "failed to decode llama2 response");
+        StreamPlan::Translate(Framing::Sse, Box::new(decoder))
     }
 }
 
@@ -128,28 +129,6 @@ fn parameters<'a>(call: &'a Call<'_>) -> Result<Parameters<'a>> {
         stream: call.stream,
         details: call.stream.then_some(true),
     })
-}
-
-/// What Text Generation Inference says of how an answer came to be.
-#[derive(Deserialize)]
-pub(super) struct Details<'a> {
-    #[serde(borrow, default)]
-    finish_reason: Lenient<Text<'a>>,
-    #[serde(default)]
-    generated_tokens: Count,
-    #[serde(default)]
-    input_length: Count,
-}
-
-impl Details<'_> {
-    pub(super) fn usage(&self) -> Usage {
-        Usage { prompt: self.input_length.0, completion: self.generated_tokens.0, ..Usage::default() }
-    }
-
-    /// In OpenAI's words: `eos_token` and `stop_sequence` are both a stop.
-    pub(super) fn finish_reason(&self) -> &'static str {
-        if self.finish_reason.0.as_deref() == Some("length") { "length" } else { "stop" }
-    }
 }
 
 /// A text that a server generated.

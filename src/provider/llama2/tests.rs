@@ -1,6 +1,6 @@
+use super::super::tgi::Decoder;
 use super::super::{BROKEN_OFF, Call, Decoded, Dialect, End, StreamDecoder};
 use super::raw::RawDialect;
-use super::stream::Decoder;
 use super::*;
 use crate::wire::client_stream::ClientStream;
 use crate::wire::doc::Doc;
@@ -34,7 +34,8 @@ fn decoded(body: &'static str) -> Result<(Value, Decoded)> {
 
 fn streamed(events: &[&str], end: End) -> ClientStream {
     with("llm/v1/chat", true, "{}", |call| {
-        let (mut out, mut decoder) = (call.client_stream(), Decoder::new());
+        let mut out = call.client_stream();
+        let mut decoder = Decoder::new(true, "failed to decode llama2 response");
         for event in events {
             decoder.frame(Frame { event: None, data: event.as_bytes() }, &mut out).unwrap();
         }

@@ -1,13 +1,36 @@
-//! The stream of Text Generation Inference: an event a token, the last one with the whole text.
+//! What Text Generation Inference streams, and says of its answers: an event a token, the last one
+//! with the whole text. Llama 2 servers and Hugging Face's endpoints are built on it.
 
-use super::super::{BROKEN_OFF, End, StreamDecoder, error_text};
-use super::raw::Details;
+use super::{BROKEN_OFF, End, StreamDecoder, error_text};
 use crate::error::{Error, Result};
-use crate::wire::chat::lenient::{Lenient, Text};
+use crate::wire::chat::lenient::{Count, Lenient, Text};
 use crate::wire::client_stream::ClientStream;
 use crate::wire::frame::Frame;
+use crate::wire::usage::Usage;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+
+/// How an answer came to be.
+#[derive(Deserialize)]
+pub(super) struct Details<'a> {
+    #[serde(borrow, default)]
+    finish_reason: Lenient<Text<'a>>,
+    #[serde(default)]
+    generated_tokens: Count,
+    #[serde(default)]
+    input_length: Count,
+}
+
+impl Details<'_> {
+    pub(super) fn usage(&self) -> Usage {
+        Usage { prompt: self.input_length.0, completion: self.generated_tokens.0, ..Usage::default() }
+    }
+
+    /// In OpenAI's words: `eos_token` and `stop_sequence` are both a stop.
+    pub(super) fn finish_reason(&self) -> &'static str {
+        if self.finish_reason.0.as_deref() == Some("length") { "length" } else { "stop" }
+    }
+}
 
 #[derive(Deserialize)]
 struct Event<'a> {
@@ -31,14 +54,18 @@ struct Token<'a> {
     special: bool,
 }
 
-/// The decoder. Whitespace before the first word is dropped, as it is from whole replies.
+/// The decoder.
 pub(super) struct Decoder {
-    spoken: bool,
+    /// Whether whitespace is still dropped, because no word has come yet.
+    trim: bool,
+    undecodable: &'static str,
 }
 
 impl Decoder {
-    pub(super) fn new() -> Self {
-        Self { spoken: false }
+    /// A decoder that drops whitespace before the first word, if `trim`, and has this to say of
+    /// what it cannot read.
+    pub(super) fn new(trim: bool, undecodable: &'static str) -> Self {
+        Self { trim, undecodable }
     }
 }
 
@@ -47,15 +74,15 @@ impl StreamDecoder for Decoder {
         if frame.data == b"[DONE]" {
             return Ok(());
         }
-        let event: Event<'_> = serde_json::from_slice(frame.data)
-            .map_err(|_| Error::bad_reply("failed to decode llama2 response"))?;
+        let event: Event<'_> =
+            serde_json::from_slice(frame.data).map_err(|_| Error::bad_reply(self.undecodable))?;
         if let Some(error) = event.error {
             out.error(&error_text(error));
             return Ok(());
         }
         if let Some(token) = event.token.filter(|token| !token.special) {
-            let text = if self.spoken { &*token.text } else { token.text.trim_start() };
-            self.spoken |= !text.is_empty();
+            let text = if self.trim { token.text.trim_start() } else { &*token.text };
+            self.trim &= text.is_empty();
             out.text(text);
         }
         if event.generated_text.is_some() {

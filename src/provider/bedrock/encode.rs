@@ -1,0 +1,170 @@
+//! The client's request as Converse wants it.
+
+use super::super::Call;
+use super::messages::{self, Block, Turn};
+use super::tools::{self, ToolConfig};
+use crate::error::{Error, Kind, Result};
+use crate::wire::doc::Doc;
+use bytes::Bytes;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+use serde_json::Number;
+use serde_json::value::RawValue;
+
+/// Models that know no system prompt.
+const WITHOUT_SYSTEM: [&str; 5] = [
+    "amazon.titan",
+    "cohere.command-text",
+    "cohere.command-light",
+    "mistral.mistral-7b-instruct",
+    "mistral.mixtral-8x7b-instruct",
+];
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Body<'a> {
+    messages: Vec<Turn<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    system: Vec<Block<'a>>,
+    #[serde(skip_serializing_if = "Inference::is_empty")]
+    inference_config: Inference<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_config: Option<ToolConfig<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    additional_model_request_fields: Option<Box<RawValue>>,
+    // Converse's own, which clients may send beside OpenAI's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    additional_model_response_field_paths: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    guardrail_config: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_metadata: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    performance_config: Option<&'a RawValue>,
+}
+
+/// The whole body.
+///
+// KONG(llm/drivers/bedrock.lua): Kong also sends `anthropic_version`, which Converse does not know.
+pub(super) fn body(call: &Call<'_>) -> Result<Bytes> {
+    let doc = call.doc;
+    let talk = messages::read(doc)?;
+    if !talk.system.is_empty() && WITHOUT_SYSTEM.iter().any(|name| call.model.contains(name)) {
+        return Err(Error::bad_request(format!("system prompts are unsupported for model '{}'", call.model)));
+    }
+    let body = Body {
+        tool_config: tools::config(doc, talk.has_tools)?,
+        messages: talk.turns,
+        system: talk.system,
+        inference_config: inference(call)?,
+        additional_model_request_fields: additional(call)?,
+        additional_model_response_field_paths: doc.field("additionalModelResponseFieldPaths")?,
+        guardrail_config: doc.field("guardrailConfig")?,
+        request_metadata: doc.field("requestMetadata")?,
+        performance_config: doc.field("performanceConfig")?,
+    };
+    let mut out = Vec::with_capacity(512 + doc.raw("messages").map_or(0, str::len));
+    serde_json::to_writer(&mut out, &body)
+        .map_err(|error| Error::new(Kind::Internal, format!("request cannot be written as JSON: {error}")))?;
+    Ok(Bytes::from(out))
+}
+
+/// `inferenceConfig`.
+struct Inference<'a>(Vec<(&'static str, Parameter<'a>)>);
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Parameter<'a> {
+    Limit(u64),
+    Configured(&'a Number),
+    Client(&'a RawValue),
+    /// A list of one.
+    Listed([&'a RawValue; 1]),
+}
+
+/// The configured options, or else the client's.
+fn inference<'a>(call: &'a Call<'_>) -> Result<Inference<'a>> {
+    let (doc, configured) = (call.doc, &call.conf.model.options);
+    let client = |key: &str| Ok::<_, Error>(doc.field::<&RawValue>(key)?.map(Parameter::Client));
+    let limit = match configured.max_tokens {
+        Some(limit) => Some(Parameter::Limit(limit)),
+        None => client("max_completion_tokens")?.or(client("max_tokens")?),
+    };
+    let mut set = Vec::with_capacity(4);
+    set.extend(limit.map(|limit| ("maxTokens", limit)));
+    let numbers =
+        [("temperature", "temperature", &configured.temperature), ("topP", "top_p", &configured.top_p)];
+    for (name, key, number) in numbers {
+        let value = number.as_ref().map(Parameter::Configured);
+        set.extend(value.or(client(key)?).map(|value| (name, value)));
+    }
+    if let Some(stop) = doc.field::<&RawValue>("stop")? {
+        let one = stop.get().starts_with('"');
+        set.push(("stopSequences", if one { Parameter::Listed([stop]) } else { Parameter::Client(stop) }));
+    }
+    Ok(Inference(set))
+}
+
+impl Inference<'_> {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Serialize for Inference<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, value) in &self.0 {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+/// What only some vendors know: the client's own fields, and `top_k` under the vendor's name.
+///
+// KONG(llm/drivers/bedrock.lua): Kong loses `top_k`.
+fn additional(call: &Call<'_>) -> Result<Option<Box<RawValue>>> {
+    let own: Option<&RawValue> = call.doc.field("additionalModelRequestFields")?;
+    let top_k = match &call.conf.model.options.top_k {
+        Some(number) => RawValue::from_string(number.to_string()).ok(),
+        None => call.doc.field::<&RawValue>("top_k")?.map(ToOwned::to_owned),
+    };
+    let (Some(top_k), Some(place)) = (top_k, top_k_place(call.model)) else {
+        return Ok(own.map(ToOwned::to_owned));
+    };
+    let mut fields = match own {
+        Some(own) => Doc::parse(Bytes::copy_from_slice(own.get().as_bytes()))?,
+        None => Doc::empty(),
+    };
+    match place {
+        Place::Field(name) => fields.set_raw(name, &top_k),
+        Place::Inference => fields.set("inferenceConfig", &Nova { top_k: &top_k })?,
+    }
+    let text = String::from_utf8(fields.bytes().to_vec()).unwrap_or_default();
+    Ok(RawValue::from_string(text).ok())
+}
+
+/// Where a vendor's models look for `top_k`.
+enum Place {
+    Field(&'static str),
+    /// In an `inferenceConfig` of their own.
+    Inference,
+}
+
+#[derive(Serialize)]
+struct Nova<'a> {
+    #[serde(rename = "topK")]
+    top_k: &'a RawValue,
+}
+
+/// `None` where models refuse it, or where the name (an ARN) does not say whose model it is.
+fn top_k_place(model: &str) -> Option<Place> {
+    let of = |vendor: &str| model.contains(vendor);
+    match () {
+        () if of("anthropic.") || of("mistral.") => Some(Place::Field("top_k")),
+        () if of("cohere.") => Some(Place::Field("k")),
+        () if of("amazon.nova") => Some(Place::Inference),
+        () => None,
+    }
+}
