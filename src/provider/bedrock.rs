@@ -44,12 +44,8 @@ impl Provider for Bedrock {
         &[Operation::Chat]
     }
 
-    /// KONG(llm/schemas/init.lua): also refuses it without any `auth`, which overrides nothing.
     fn check(&self, conf: &TargetConf, out: &mut Problems<'_>) {
-        if conf.auth.allow_override {
-            out.at("auth").at("allow_override").push("value must be false");
-            out.push("bedrock and gemini only support auth.allow_override = false");
-        }
+        super::auth::refuse_override(conf, out);
     }
 
     fn load(&self, conf: &TargetConf) -> Result<Driver> {

@@ -6,6 +6,7 @@
 // KONG(llm/drivers/huggingface.lua): Kong's default, api-inference.huggingface.co, is no more.
 
 use super::openai::{OpenAiDialect, Vendor};
+use super::parameter::Parameter;
 use super::{Call, Driver, Provider};
 use crate::config::problems::Problems;
 use crate::config::schema::{Field, Record};
@@ -13,8 +14,8 @@ use crate::config::target::{Operation, TargetConf};
 use crate::error::Result;
 use http::{HeaderName, HeaderValue};
 use serde::Serialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Number, Value};
 
 mod chat;
 mod text;
@@ -96,39 +97,30 @@ struct Options {
 
 /// `parameters` of the text-generation task, which endpoints get for chats too.
 #[derive(Default, Serialize)]
-struct Parameters<'a>(std::collections::BTreeMap<&'static str, Parameter<'a>>);
+struct Parameters<'a>(std::collections::BTreeMap<&'static str, Setting<'a>>);
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Parameter<'a> {
+enum Setting<'a> {
     Flag(bool),
-    Limit(u64),
-    Configured(&'a Number),
-    Client(&'a RawValue),
+    One(Parameter<'a>),
     /// A list of one.
-    Listed([&'a RawValue; 1]),
+    Listed([Parameter<'a>; 1]),
 }
 
 impl<'a> Parameters<'a> {
     /// What the target configures, or else the client wants; `limit` is the name of the most tokens.
     fn of(call: &'a Call<'_>, limit: &'static str) -> Result<Self> {
-        let (doc, options) = (call.doc, &call.conf.model.options);
         let mut own = Self::default();
-        for name in ["max_tokens", "max_completion_tokens"] {
-            own.put(limit, doc.field(name)?.map(Parameter::Client));
-        }
-        own.put(limit, options.max_tokens.map(Parameter::Limit));
-        let numbers =
-            [("temperature", &options.temperature), ("top_k", &options.top_k), ("top_p", &options.top_p)];
-        for (name, configured) in numbers {
-            own.put(name, doc.field(name)?.map(Parameter::Client));
-            own.put(name, configured.as_ref().map(Parameter::Configured));
-        }
+        own.put(limit, call.max_tokens()?.map(Setting::One));
+        own.put("temperature", call.temperature()?.map(Setting::One));
+        own.put("top_k", call.top_k()?.map(Setting::One));
+        own.put("top_p", call.top_p()?.map(Setting::One));
         Ok(own)
     }
 
-    /// Sets it if there is a value; what was set before gives way.
-    fn put(&mut self, name: &'static str, value: Option<Parameter<'a>>) {
+    /// Sets it if there is a value.
+    fn put(&mut self, name: &'static str, value: Option<Setting<'a>>) {
         if let Some(value) = value {
             self.0.insert(name, value);
         }

@@ -4,6 +4,7 @@ use super::super::Call;
 use super::messages::{self, Block, Turn};
 use super::tools::{self, ToolConfig};
 use crate::error::{Error, Kind, Result};
+use crate::wire::chat::parameters::{self, Form};
 use crate::wire::doc::Doc;
 use bytes::Bytes;
 use serde::ser::SerializeMap;
@@ -32,6 +33,8 @@ struct Body<'a> {
     tool_config: Option<ToolConfig<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     additional_model_request_fields: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_config: Option<Output<'a>>,
     // Converse's own, which clients may send beside OpenAI's.
     #[serde(skip_serializing_if = "Option::is_none")]
     additional_model_response_field_paths: Option<&'a RawValue>,
@@ -58,6 +61,7 @@ pub(super) fn body(call: &Call<'_>) -> Result<Bytes> {
         system: talk.system,
         inference_config: inference(call)?,
         additional_model_request_fields: additional(call)?,
+        output_config: output(doc)?,
         additional_model_response_field_paths: doc.field("additionalModelResponseFieldPaths")?,
         guardrail_config: doc.field("guardrailConfig")?,
         request_metadata: doc.field("requestMetadata")?,
@@ -67,6 +71,39 @@ pub(super) fn body(call: &Call<'_>) -> Result<Bytes> {
     serde_json::to_writer(&mut out, &body)
         .map_err(|error| Error::new(Kind::Internal, format!("request cannot be written as JSON: {error}")))?;
     Ok(Bytes::from(out))
+}
+
+/// `outputConfig`: the form of the answer.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Output<'a> {
+    text_format: TextFormat<'a>,
+}
+
+#[derive(Serialize)]
+struct TextFormat<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    structure: Structure<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Structure<'a> {
+    json_schema: Schema<'a>,
+}
+
+/// The schema goes as text.
+#[derive(Serialize)]
+struct Schema<'a> {
+    schema: &'a str,
+}
+
+/// What `response_format` asks for; Converse knows no form but a schema.
+fn output(doc: &Doc) -> Result<Option<Output<'_>>> {
+    let Some(Form::Schema(schema)) = parameters::form(doc)? else { return Ok(None) };
+    let structure = Structure { json_schema: Schema { schema: schema.get() } };
+    Ok(Some(Output { text_format: TextFormat { kind: "json_schema", structure } }))
 }
 
 /// `inferenceConfig`.

@@ -1,8 +1,9 @@
 //! Completions: the text-generation task, one prompt in, one text out.
 
+use super::super::parameter::Parameter;
 use super::super::tgi;
 use super::super::{Call, Decoded, Dialect, Outbound, StreamPlan};
-use super::{Parameter, Parameters, Wishes, refused};
+use super::{Parameters, Setting, Wishes, refused};
 use crate::error::{Error, Result};
 use crate::wire::address::segment;
 use crate::wire::chat::lenient::{Lenient, Text};
@@ -106,17 +107,18 @@ fn parameters<'a>(call: &'a Call<'_>) -> Result<Parameters<'a>> {
     let doc = call.doc;
     let mut parameters = Parameters::of(call, "max_new_tokens")?;
     for name in ["seed", "frequency_penalty"] {
-        parameters.put(name, doc.field(name)?.map(Parameter::Client));
+        parameters.put(name, doc.field(name)?.map(|raw| Setting::One(Parameter::Client(raw))));
     }
-    let stop = doc.field::<&RawValue>("stop")?.map(|stop| {
-        if stop.get().starts_with('"') { Parameter::Listed([stop]) } else { Parameter::Client(stop) }
+    let stop = doc.field::<&RawValue>("stop")?.map(|raw| {
+        let stop = Parameter::Client(raw);
+        if raw.get().starts_with('"') { Setting::Listed([stop]) } else { Setting::One(stop) }
     });
     parameters.put("stop", stop);
     // The task repeats the prompt if nothing is said, OpenAI's completions do not.
     let echo = doc.field::<bool>("echo")?.unwrap_or(false);
-    parameters.put("return_full_text", Some(Parameter::Flag(echo)));
+    parameters.put("return_full_text", Some(Setting::Flag(echo)));
     // Asks for the counts at the end of a stream.
-    parameters.put("details", call.stream.then_some(Parameter::Flag(true)));
+    parameters.put("details", call.stream.then_some(Setting::Flag(true)));
     Ok(parameters)
 }
 
