@@ -32,6 +32,7 @@ use downstream::Downstream;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -219,7 +220,8 @@ async fn attempt(
     x.upstream.uri = Some(path);
     let account = Account::open(holder(x, &plan), plan.doc.clone(), x.begun);
     let mut down = Downstream::new(session);
-    let sent = connections.send(&plan.settled.endpoint, &request, targets.timeouts);
+    // Pinned here: it is the largest part of the exchange's future, and moving it is copying it.
+    let sent = std::pin::pin!(connections.send(&plan.settled.endpoint, &request, targets.timeouts));
     match answer(&mut down, x, sent, plan.ask.stream).await {
         Ok(answer) => deliver(&mut down, x, &plan, answer, account).await,
         Err(error) => {
@@ -324,11 +326,9 @@ fn settle_answer(x: &mut Exchange, result: Result<Outcome>) -> Result<()> {
 async fn answer(
     down: &mut Downstream<'_>,
     x: &mut Exchange,
-    sent: impl Future<Output = Result<Answer>>,
+    sent: Pin<&mut impl Future<Output = Result<Answer>>>,
     stream: bool,
 ) -> Result<Answer> {
-    // Pinned once: it is the largest part of the exchange's future, and moving it is copying it.
-    let sent = std::pin::pin!(sent);
     let answer = if stream {
         let gone = || Err(Error::new(Kind::ClientGone, "the client hung up"));
         down.unless_gone(sent).await.unwrap_or_else(gone)

@@ -71,7 +71,7 @@ impl Connections {
 
     fn answer(
         self: &Arc<Self>,
-        session: HttpSession,
+        session: Box<HttpSession>,
         request: &Request,
         endpoint: &Arc<Endpoint>,
         (key, address): (u64, Option<SocketAddr>),
@@ -103,11 +103,12 @@ enum Broken {
     Failed(Error),
 }
 
-async fn exchange(stream: Stream, request: &Request, timeouts: Timeouts) -> Result<HttpSession, Broken> {
+async fn exchange(stream: Stream, request: &Request, timeouts: Timeouts) -> Result<Box<HttpSession>, Broken> {
     let mut stream = stream;
     request.sent.store(true, Ordering::Relaxed);
     let written = tokio::time::timeout(timeouts.write, write(&mut stream, request)).await;
-    let mut session = HttpSession::new(stream);
+    // Boxed: it is a kilobyte, and would be in every future that an answer passes through.
+    let mut session = Box::new(HttpSession::new(stream));
     session.read_timeout = Some(timeouts.read);
     match written {
         Ok(Ok(())) => {}
@@ -168,7 +169,7 @@ fn failed(error: &pingora::Error) -> Error {
 
 /// An answer whose head has arrived.
 pub struct Answer {
-    session: HttpSession,
+    session: Box<HttpSession>,
     pool: Arc<Connections>,
     key: u64,
     idle: Duration,
@@ -230,7 +231,7 @@ impl Answer {
 
     /// The answer is read: its connection goes back to the pool if it can be used again.
     pub async fn done(self) {
-        if let Some(stream) = self.session.reuse().await {
+        if let Some(stream) = Box::pin(self.session.reuse()).await {
             self.pool.connector.release_stream(stream, self.key, Some(self.idle));
         }
     }
