@@ -34,6 +34,17 @@ pub enum Face {
     Ai,
 }
 
+/// As which of the balancer's `failover_criteria` an error counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Criterion {
+    /// No connection, or one that broke.
+    Error,
+    /// No answer in time.
+    Timeout,
+    /// An answer that is empty or makes no sense, or reports an error under a status of success.
+    Invalid,
+}
+
 /// What went wrong, as far as the rest of the gateway needs to tell errors apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -57,6 +68,8 @@ pub enum Kind {
     Forbidden,
     /// Too many requests.
     Limited,
+    /// All targets are failing or have used up their quota.
+    NoTarget,
     /// The route has no service and no plugin answered.
     NoService,
     /// The configuration names something that this version does not run.
@@ -80,32 +93,34 @@ struct Row {
     label: &'static str,
     origin: Origin,
     face: Face,
-    failover: bool,
+    failover: Option<Criterion>,
 }
 
 impl Kind {
     const fn row(self) -> Row {
+        use Criterion as By;
         use Face::{Ai, Core};
         use Origin::{Client, Gateway, Upstream};
         let (status, label, origin, face, failover) = match self {
-            Self::BadRequest => (400, "bad_request", Client, Ai, false),
-            Self::BadHead => (400, "bad_head", Client, Core, false),
-            Self::SlowBody => (408, "slow_body", Client, Core, false),
-            Self::TooLarge => (413, "too_large", Client, Ai, false),
-            Self::ClientGone => (499, "client_gone", Client, Core, false),
-            Self::NoRoute => (404, "no_route", Client, Core, false),
-            Self::NeedsHttps => (426, "needs_https", Client, Core, false),
-            Self::Unauthorized => (401, "unauthorized", Client, Core, false),
-            Self::Forbidden => (403, "forbidden", Client, Core, false),
-            Self::Limited => (429, "limited", Client, Core, false),
-            Self::NoService => (503, "no_service", Gateway, Core, false),
-            Self::Unsupported => (501, "unsupported", Gateway, Ai, false),
-            Self::Identity => (500, "identity", Gateway, Ai, true),
-            Self::Internal => (500, "internal", Gateway, Core, false),
-            Self::Unresolved => (503, "unresolved", Upstream, Core, true),
-            Self::Unreachable => (502, "unreachable", Upstream, Core, true),
-            Self::Timeout => (504, "timeout", Upstream, Core, true),
-            Self::BadReply => (500, "bad_reply", Upstream, Ai, true),
+            Self::BadRequest => (400, "bad_request", Client, Ai, None),
+            Self::BadHead => (400, "bad_head", Client, Core, None),
+            Self::SlowBody => (408, "slow_body", Client, Core, None),
+            Self::TooLarge => (413, "too_large", Client, Ai, None),
+            Self::ClientGone => (499, "client_gone", Client, Core, None),
+            Self::NoRoute => (404, "no_route", Client, Core, None),
+            Self::NeedsHttps => (426, "needs_https", Client, Core, None),
+            Self::Unauthorized => (401, "unauthorized", Client, Core, None),
+            Self::Forbidden => (403, "forbidden", Client, Core, None),
+            Self::Limited => (429, "limited", Client, Core, None),
+            Self::NoTarget => (503, "no_target", Upstream, Ai, None),
+            Self::NoService => (503, "no_service", Gateway, Core, None),
+            Self::Unsupported => (501, "unsupported", Gateway, Ai, None),
+            Self::Identity => (500, "identity", Gateway, Ai, Some(By::Error)),
+            Self::Internal => (500, "internal", Gateway, Core, None),
+            Self::Unresolved => (503, "unresolved", Upstream, Core, Some(By::Error)),
+            Self::Unreachable => (502, "unreachable", Upstream, Core, Some(By::Error)),
+            Self::Timeout => (504, "timeout", Upstream, Core, Some(By::Timeout)),
+            Self::BadReply => (500, "bad_reply", Upstream, Ai, Some(By::Invalid)),
         };
         Row { status, label, origin, face, failover }
     }
@@ -130,8 +145,8 @@ impl Kind {
         self.row().face
     }
 
-    /// Whether another target may be tried after it.
-    pub const fn failover(self) -> bool {
+    /// As what it counts when another target may be tried after it; `None`: another would not help.
+    pub const fn failover(self) -> Option<Criterion> {
         self.row().failover
     }
 }

@@ -12,6 +12,7 @@ use crate::target::Targets;
 use crate::wire::doc::Doc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -55,6 +56,8 @@ pub struct AiSide {
     pub native: Option<NativeSide>,
     /// The target that was chosen last.
     pub target: usize,
+    /// The attempts so far, in order.
+    pub tried: Vec<Tried>,
     /// The model that was asked for.
     pub model: String,
     /// The model that the upstream says it ran.
@@ -92,6 +95,22 @@ pub struct Try {
     pub address: Option<SocketAddr>,
     /// From the request's arrival, in milliseconds.
     pub at: u64,
+    /// Why it was not the last, or why the last was no success: `next` or `failed`.
+    pub state: Option<&'static str>,
+    /// The status with which it failed.
+    pub code: Option<u16>,
+}
+
+/// One attempt at one target.
+pub struct Tried {
+    /// Its place among the route's targets.
+    pub target: usize,
+    pub address: Option<SocketAddr>,
+    pub status: Option<u16>,
+    pub begun: Instant,
+    pub took: Option<Duration>,
+    /// `ok`, or what went wrong.
+    pub reason: Cow<'static, str>,
 }
 
 /// What happened towards the client.

@@ -99,8 +99,8 @@ fn tries(x: &Exchange) -> Vec<Try> {
             port: address.port(),
             balancer_start: x.started_at + attempt.at,
             balancer_latency: 0,
-            state: None,
-            code: None,
+            state: attempt.state,
+            code: attempt.code,
         })
     };
     x.upstream.tries.iter().filter_map(one).collect()

@@ -31,7 +31,7 @@ pub async fn peer(x: &mut Exchange) -> Result<Box<HttpPeer>> {
     peer.options.verify_cert = verify;
     peer.options.verify_hostname = verify;
     let address = peer._address.as_inet().copied();
-    x.upstream.tries.push(Try { address, at: x.age_ms() });
+    x.upstream.tries.push(Try { address, at: x.age_ms(), state: None, code: None });
     Ok(Box::new(peer))
 }
 

@@ -14,6 +14,8 @@ pub struct Downstream<'a> {
     pub session: &'a mut Session,
     /// The client has hung up: nothing is written any more.
     pub gone: bool,
+    /// The head of an answer has been written: from here on there is no other answer.
+    pub begun: bool,
     /// Time spent waiting for others than the client.
     pub waited: Duration,
 }
@@ -21,7 +23,7 @@ pub struct Downstream<'a> {
 impl<'a> Downstream<'a> {
     /// Wraps a session.
     pub fn new(session: &'a mut Session) -> Self {
-        Self { session, gone: false, waited: Duration::ZERO }
+        Self { session, gone: false, begun: false, waited: Duration::ZERO }
     }
 
     /// Waits for `work`, and gives it up when the client hangs up first.
@@ -54,6 +56,7 @@ impl<'a> Downstream<'a> {
 
     /// Writes the head.
     pub async fn head(&mut self, head: ResponseHeader) {
+        self.begun = true;
         if !self.gone && self.session.write_response_header(Box::new(head), false).await.is_err() {
             self.gone = true;
         }

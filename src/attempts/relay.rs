@@ -36,14 +36,16 @@ impl Relay {
                 hide_usage: !preserve && !current.call.include_usage,
                 ready: Vec::new(),
                 model: None,
+                spoke: false,
                 finished: false,
                 ended: false,
                 failed: false,
+                reported: None,
                 preserve,
             }),
             StreamPlan::Translate(framing, decoder) => {
-                let reader =
-                    Translate { splitter: framing.splitter(), decoder, out: current.call.client_stream() };
+                let (splitter, out) = (framing.splitter(), current.call.client_stream());
+                let reader = Translate { splitter, decoder, out, reported: None };
                 if current.native {
                     return Self::Native(Box::new(Native { reader, ready: Vec::new(), lost: false }));
                 }
@@ -102,6 +104,34 @@ impl Relay {
         }
     }
 
+    /// Whether the model has said something, be it only why it stops.
+    pub fn has_output(&self) -> bool {
+        match self {
+            Self::Verbatim(relay) => relay.spoke,
+            Self::Translate(relay) => relay.out.has_output(),
+            Self::Native(relay) => relay.reader.out.has_output(),
+        }
+    }
+
+    /// The error that the provider has reported, in its words.
+    pub fn reported(&self) -> Option<String> {
+        match self {
+            Self::Verbatim(relay) => relay.reported.clone(),
+            Self::Translate(relay) => relay.reported.clone(),
+            Self::Native(relay) => relay.reader.reported.clone(),
+        }
+    }
+
+    /// The stream breaks here: the client is told, unless it has been. In a provider's own dialect
+    /// the break itself has to tell.
+    pub fn fail(&mut self, message: &str) {
+        match self {
+            Self::Verbatim(relay) => relay.fail(message),
+            Self::Translate(relay) => relay.out.error(message),
+            Self::Native(_) => {}
+        }
+    }
+
     /// The model that the upstream says it runs.
     pub fn model(&self) -> Option<String> {
         match self {
@@ -119,24 +149,30 @@ pub struct Verbatim {
     hide_usage: bool,
     ready: Vec<Bytes>,
     model: Option<String>,
+    /// The model has said something.
+    spoke: bool,
     /// The provider said why its answer ends.
     finished: bool,
     /// `[DONE]` has passed.
     ended: bool,
-    /// The provider reported an error in the stream.
+    /// The provider reported an error in the stream, or the client was told of one.
     failed: bool,
+    /// What it reported.
+    reported: Option<String>,
     preserve: bool,
 }
 
 impl Verbatim {
     fn push(&mut self, piece: Bytes, account: &mut Account) -> Result<()> {
+        self.spoke |= self.preserve;
         self.events.push(piece);
         self.forward(account)
     }
 
     fn forward(&mut self, account: &mut Account) -> Result<()> {
-        let Self { model, finished, ended, failed, preserve, .. } = self;
+        let Self { model, spoke, finished, ended, failed, reported, preserve, .. } = self;
         let hide = self.hide_usage;
+        let mut garbage = false;
         let keep = |frame: Frame<'_>| {
             let data = frame.data;
             if data == b"[DONE]" {
@@ -144,17 +180,30 @@ impl Verbatim {
                 // After an error it would make the answer look complete.
                 return !*failed;
             }
+            if garbage || !(*preserve || scan::is_object(data)) {
+                // Nothing behind it is passed on: who knows what was lost.
+                garbage = true;
+                return false;
+            }
             if model.is_none() {
                 *model = chat::reply_scan(data).and_then(|seen| seen.model).map(Cow::into_owned);
             }
             *finished = *finished || scan::is_finish(data);
-            *failed = *failed || (!*preserve && scan::is_error(data));
+            *spoke = *spoke || chat::has_output(data);
+            if !*preserve && scan::is_error(data) {
+                *failed = true;
+                *reported = chat::reported(data);
+            }
             let Some(usage) = scan::usage_object(data) else { return true };
             account.usage(Usage::read(std::str::from_utf8(usage).unwrap_or_default()));
             // A chunk of usage alone, which only we have asked for.
             !(hide && chat::reply_scan(data).is_some_and(|seen| seen.no_choice))
         };
-        self.events.forward(keep, &mut self.ready)
+        self.events.forward(keep, &mut self.ready)?;
+        if garbage {
+            return Err(Error::bad_reply("the upstream sent an event that is not a JSON object"));
+        }
+        Ok(())
     }
 
     fn finish(&mut self, end: End, account: &mut Account) -> Result<()> {
@@ -243,6 +292,7 @@ pub struct Translate {
     splitter: Box<dyn Splitter>,
     decoder: Box<dyn StreamDecoder>,
     out: ClientStream,
+    reported: Option<String>,
 }
 
 impl Translate {
@@ -273,6 +323,7 @@ impl Translate {
     }
 
     fn fail(&mut self, error: &Error) {
+        self.reported = Some(error.message().to_owned());
         self.out.error(error.message());
     }
 

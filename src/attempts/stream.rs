@@ -5,16 +5,17 @@ use super::downstream::Downstream;
 use super::relay::Relay;
 use super::{Outcome, Try};
 use crate::config::target::Operation;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::meter::account::Account;
 use crate::meter::metrics::Ending;
 use crate::provider::{End, StreamPlan};
+use crate::target::policy::Abandoned;
 use crate::upstream::attempt::Answer;
 use crate::upstream::inflate::Inflate;
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use pingora::http::ResponseHeader;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// When the client of a stream has gone, what the upstream had already sent still counts: it is
 /// read until nothing comes for this long,
@@ -24,6 +25,9 @@ const DRAIN: Duration = Duration::from_secs(1);
 
 /// The most that is taken before it is written.
 const AT_ONCE: usize = 64 * 1024;
+
+/// The most that is held back without any output.
+const PREAMBLE: usize = 64 * 1024;
 
 /// Whether the answer is to be relayed as a stream.
 pub fn is_stream(answer: &Answer, current: &Try<'_>) -> bool {
@@ -43,69 +47,189 @@ pub fn is_stream(answer: &Answer, current: &Try<'_>) -> bool {
 }
 
 /// Relays a stream to its end.
+///
+/// The head and what comes before the model's first output are held until then: a stream that fails
+/// earlier is an error like any other, and another target may follow.
 pub async fn relay(
     down: &mut Downstream<'_>,
     current: &Try<'_>,
-    mut answer: Answer,
+    answer: Answer,
     account: &mut Account,
 ) -> Result<Outcome> {
     let headers = answer.headers().cloned().unwrap_or_default();
     let coding = headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
-    let mut inflate = coding.and_then(Inflate::new);
+    let inflate = coding.and_then(Inflate::new);
     let status = answer.status();
     let head = stream_head(down, current, status, &headers, inflate.is_some()).map_err(|_| internal())?;
     let mut outcome = Outcome { status, headers: current.seen(&head), model: None };
+    let mut flow = Flow { answer, inflate, relay: Relay::new(current), account, taken: 0, broken: None };
+    let mut end = flow.hold(down, current.limits.first_by).await?;
     down.head(head).await;
-    let mut relay = Relay::new(current);
+    if let Some(idle) = current.limits.idle {
+        flow.answer.set_read_timeout(idle);
+    }
     loop {
-        let Some(read) = down.unless_gone(answer.chunk()).await else {
-            drain(&mut answer, &mut relay, account, inflate.as_mut()).await;
-            account.end(Ending::ClientGone);
-            break;
-        };
-        let end = take_ready(read, &mut answer, &mut relay, account, inflate.as_mut());
-        if let Some(end) = end {
-            finish(down, &mut relay, end, account).await;
-            if end == End::Clean {
-                answer.done().await;
-            }
+        if down.gone {
+            flow.abandon(current.limits.abandoned).await;
             break;
         }
-        let out = relay.take(account);
+        if let Some(end) = end {
+            flow.finish(down, end).await;
+            outcome.model = flow.relay.model();
+            if end == End::Clean {
+                flow.answer.done().await;
+            }
+            return Ok(outcome);
+        }
+        let out = flow.relay.take(flow.account);
         if !out.is_empty() {
             down.body(out, false).await;
         }
+        end = down.unless_gone(flow.answer.chunk()).await.and_then(|read| flow.take_ready(read));
     }
-    outcome.model = relay.model();
+    outcome.model = flow.relay.model();
     Ok(outcome)
 }
 
-/// Takes one read and all that is here already: what has arrived together leaves together, and
-/// nothing waits. Says whether the stream ended.
-fn take_ready(
-    first: Result<Option<Bytes>>,
-    answer: &mut Answer,
-    relay: &mut Relay,
-    account: &mut Account,
-    mut inflate: Option<&mut Inflate>,
-) -> Option<End> {
-    let mut read = first;
-    let mut taken = 0;
-    loop {
-        let piece = match read {
-            Ok(Some(piece)) => piece,
-            Ok(None) => return Some(End::Clean),
-            Err(_) => return Some(End::Cut),
+/// A stream on its way through the gateway.
+struct Flow<'a> {
+    answer: Answer,
+    inflate: Option<Inflate>,
+    relay: Relay,
+    account: &'a mut Account,
+    /// Bytes so far.
+    taken: usize,
+    /// Why it broke off.
+    broken: Option<Error>,
+}
+
+impl Flow<'_> {
+    /// Reads until the model has said something; says whether the stream ended with that.
+    async fn hold(&mut self, down: &mut Downstream<'_>, until: Option<Instant>) -> Result<Option<End>> {
+        loop {
+            let Some(read) = down.unless_gone(read_by(&mut self.answer, until)).await else {
+                return Ok(None);
+            };
+            let end = self.take_ready(read);
+            if self.relay.has_output() {
+                return Ok(end);
+            }
+            if self.relay.failed() || end.is_some() {
+                return Err(self.silence());
+            }
+            if self.taken > PREAMBLE {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Takes one read and all that is here already: what has arrived together leaves together, and
+    /// nothing waits. Says whether the stream ended.
+    fn take_ready(&mut self, first: Result<Option<Bytes>>) -> Option<End> {
+        let mut read = first;
+        let mut taken = 0;
+        loop {
+            let pushed = match read {
+                Ok(Some(piece)) => {
+                    taken += piece.len();
+                    self.push(piece)
+                }
+                Ok(None) => return Some(End::Clean),
+                Err(error) => Err(Error::new(error.kind(), cause(&error))),
+            };
+            self.taken += taken;
+            if let Err(error) = pushed {
+                self.broken = Some(error);
+                return Some(End::Cut);
+            }
+            if taken > AT_ONCE {
+                return None;
+            }
+            read = self.answer.ready()?;
+        }
+    }
+
+    fn push(&mut self, piece: Bytes) -> Result<()> {
+        let piece = match &mut self.inflate {
+            Some(inflate) => inflate.push(&piece)?,
+            None => piece,
         };
-        taken += piece.len();
-        let pushed = inflated(inflate.as_deref_mut(), piece).and_then(|piece| relay.push(piece, account));
-        if pushed.is_err() {
-            return Some(End::Cut);
+        self.relay.push(piece, self.account)
+    }
+
+    /// What a stream without output is answered with.
+    fn silence(&mut self) -> Error {
+        if let Some(message) = self.relay.reported() {
+            return Error::bad_reply(message);
         }
-        if taken > AT_ONCE {
-            return None;
+        let empty = || Error::bad_reply("the upstream's stream ended before it began");
+        self.broken.take().unwrap_or_else(empty)
+    }
+
+    /// Ends the client's stream as the upstream's ended.
+    async fn finish(&mut self, down: &mut Downstream<'_>, end: End) {
+        if let Some(error) = &self.broken {
+            self.relay.fail(error.message());
         }
-        read = answer.ready()?;
+        let whole = self.relay.finish(end, self.account).is_ok() && end == End::Clean && !self.relay.failed();
+        self.account.end(if whole { Ending::Complete } else { Ending::Broken });
+        let out = self.relay.take(self.account);
+        if !out.is_empty() {
+            down.body(out, false).await;
+        }
+        // An error that the provider reports in its own dialect reaches the client as it came.
+        if whole || (end == End::Clean && self.relay.is_native()) {
+            down.end().await;
+        } else {
+            down.cut().await;
+        }
+    }
+
+    /// The client has gone: what was sent already is read, or the whole answer if that is wished.
+    async fn abandon(&mut self, abandoned: Abandoned) {
+        let (time, most) = match abandoned {
+            Abandoned::Cancel => {
+                self.answer.set_read_timeout(QUIET);
+                (DRAIN, u64::MAX)
+            }
+            Abandoned::Drain { time, tokens } => (time, tokens),
+        };
+        let read = async {
+            loop {
+                let read = self.answer.chunk().await;
+                let end = self.take_ready(read);
+                self.relay.take(self.account);
+                if let Some(end) = end {
+                    return end;
+                }
+                if most < u64::MAX && self.account.counted() >= most {
+                    return End::Cut;
+                }
+            }
+        };
+        // Running into the limit is as good an end as any: the rest is not the client's any more.
+        let end = tokio::time::timeout(time, read).await.unwrap_or(End::Cut);
+        let whole = end == End::Clean && self.relay.finish(end, self.account).is_ok() && !self.relay.failed();
+        self.relay.take(self.account);
+        if whole {
+            self.account.whole();
+        }
+        self.account.end(Ending::ClientGone);
+    }
+}
+
+/// The next piece, waited for no longer than until then.
+async fn read_by(answer: &mut Answer, until: Option<Instant>) -> Result<Option<Bytes>> {
+    let Some(until) = until else { return answer.chunk().await };
+    let late = |_| Error::new(Kind::Timeout, "The upstream server is timing out");
+    tokio::time::timeout_at(until.into(), answer.chunk()).await.map_err(late)?
+}
+
+/// What the client is told of a stream that breaks off.
+fn cause(error: &Error) -> &'static str {
+    match error.kind() {
+        Kind::Timeout => "the upstream fell silent before the end of its answer",
+        _ => "the upstream closed the connection before the end of its answer",
     }
 }
 
@@ -131,47 +255,4 @@ fn stream_head(
         current.chunked(down, &mut head)?;
     }
     Ok(head)
-}
-
-fn inflated(inflate: Option<&mut Inflate>, piece: Bytes) -> Result<Bytes> {
-    match inflate {
-        Some(inflate) => inflate.push(&piece),
-        None => Ok(piece),
-    }
-}
-
-/// Ends the client's stream as the upstream's ended.
-async fn finish(down: &mut Downstream<'_>, relay: &mut Relay, end: End, account: &mut Account) {
-    let whole = relay.finish(end, account).is_ok() && end == End::Clean && !relay.failed();
-    account.end(if whole { Ending::Complete } else { Ending::Broken });
-    let out = relay.take(account);
-    if !out.is_empty() {
-        down.body(out, false).await;
-    }
-    // An error that the provider reports in its own dialect reaches the client as it came.
-    if whole || (end == End::Clean && relay.is_native()) {
-        down.end().await;
-    } else {
-        down.cut().await;
-    }
-}
-
-async fn drain(
-    answer: &mut Answer,
-    relay: &mut Relay,
-    account: &mut Account,
-    mut inflate: Option<&mut Inflate>,
-) {
-    answer.set_read_timeout(QUIET);
-    let read = async {
-        while let Ok(Some(piece)) = answer.chunk().await {
-            let pushed = inflated(inflate.as_deref_mut(), piece).and_then(|piece| relay.push(piece, account));
-            relay.take(account);
-            if pushed.is_err() {
-                break;
-            }
-        }
-    };
-    // Running into the limit is as good an end as any: the rest is not the client's any more.
-    let _ = tokio::time::timeout(DRAIN, read).await;
 }

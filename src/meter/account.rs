@@ -41,6 +41,9 @@ pub struct Account {
     usage: Usage,
     answer: Answer,
     ending: Option<Ending>,
+    superseded: bool,
+    /// The provider's counts cover all of the answer, although the client did not take it all.
+    whole: bool,
     settled: Option<Settlement>,
 }
 
@@ -79,6 +82,8 @@ impl Account {
             usage: Usage::default(),
             answer: Answer::default(),
             ending: None,
+            superseded: false,
+            whole: false,
             settled: None,
         }
     }
@@ -124,6 +129,22 @@ impl Account {
         self.ending.get_or_insert(ending);
     }
 
+    /// The answer was read to its end, whatever its client took of it.
+    pub fn whole(&mut self) {
+        self.whole = true;
+    }
+
+    /// Tokens of the answer so far, as we count them.
+    pub fn counted(&mut self) -> u64 {
+        self.answer.read(self.holder.payloads);
+        self.answer.counted.total()
+    }
+
+    /// Another attempt follows: Kong's series count an exchange once, but every token.
+    pub fn supersede(&mut self) {
+        self.superseded = true;
+    }
+
     /// The request never went out: there is nothing to settle.
     pub fn cancel(mut self) {
         self.settled = Some(Settlement::none());
@@ -133,7 +154,7 @@ impl Account {
     pub fn settle(&mut self) -> &Settlement {
         if self.settled.is_none() {
             let settlement = self.close();
-            let kong = self.holder.kong;
+            let kong = self.holder.kong && (!self.superseded || settlement.tally.is_some());
             self.holder.metrics.settle(settlement.ending, settlement.tally.as_ref(), settlement.times, kong);
             self.settled = Some(settlement);
         }
@@ -145,7 +166,7 @@ impl Account {
         // Nobody said how it ended: the exchange was torn down in the middle.
         let ending = self.ending.unwrap_or(Ending::Broken);
         let streamed = self.first.is_some();
-        let broken = ending != Ending::Complete;
+        let broken = ending != Ending::Complete && !self.whole;
         let counted = self.holder.estimate || !self.usage.is_empty();
         let tally = (ending != Ending::Refused && counted).then(|| {
             let price = self.holder.price;

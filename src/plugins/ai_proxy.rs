@@ -8,6 +8,7 @@ use crate::config::schema::{Field, Record, Rule};
 use crate::error::Result;
 use crate::provider::{self, Provider};
 use crate::target::pick::RoundRobin;
+use crate::target::policy::Policy;
 use crate::target::{Streaming, Target, Targets};
 use crate::upstream::endpoint::Timeouts;
 use serde_json::Value;
@@ -67,11 +68,16 @@ struct Answers {
 }
 
 fn build(conf: Conf<'_>) -> Result<Arc<dyn Plugin>> {
-    assemble(conf, &[conf.config], conf.timeouts)
+    assemble(conf, &[conf.config], conf.timeouts, Policy::default())
 }
 
 /// Puts an instance together from the configuration and its targets.
-pub fn assemble(conf: Conf<'_>, targets: &[&Value], timeouts: Timeouts) -> Result<Arc<dyn Plugin>> {
+pub fn assemble(
+    conf: Conf<'_>,
+    targets: &[&Value],
+    timeouts: Timeouts,
+    policy: Policy,
+) -> Result<Arc<dyn Plugin>> {
     let answers: Answers = conf.read()?;
     let list = targets.iter().map(|raw| Target::load(raw, timeouts)).collect::<Result<Vec<_>>>()?;
     Ok(Arc::new(AiProxy(Arc::new(Targets {
@@ -84,5 +90,6 @@ pub fn assemble(conf: Conf<'_>, targets: &[&Value], timeouts: Timeouts) -> Resul
         max_body: answers.max_request_body_size,
         model_header: answers.model_name_header,
         timeouts,
+        policy,
     }))))
 }

@@ -11,6 +11,9 @@ use crate::config::schema::{Conditional, Field, Kind, Match, Record, Rule};
 use crate::config::{formats, schema::Kind::Any};
 use crate::error::Result;
 use crate::provider::vocabulary;
+use crate::target::failover::Failover;
+use crate::target::health::Tolerance;
+use crate::target::policy::{Abandoned, Policy};
 use crate::upstream::endpoint::Timeouts;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -104,7 +107,8 @@ fn target_record() -> Record {
 }
 
 fn balancer_record() -> Record {
-    let timeout = |name| Field::integer(name, 1, 2_147_483_646).default(60_000);
+    let own_timeout = |name| Field::integer(name, 1, 2_147_483_646);
+    let timeout = |name| own_timeout(name).default(60_000);
     Record::new(vec![
         Field::one_of(
             "algorithm",
@@ -146,6 +150,17 @@ fn balancer_record() -> Record {
         Field::integer("fail_timeout", 1, 2_147_483_646)
             .default(10_000)
             .doc("Milliseconds that such a target is out."),
+        own_timeout("first_token_timeout")
+            .doc("Milliseconds from sending a request to the first output of its stream; tollgate's own."),
+        own_timeout("stream_idle_timeout")
+            .doc("Milliseconds between two reads of a stream, instead of read_timeout; tollgate's own."),
+        Field::one_of("on_client_disconnect", &["cancel", "drain"]).default("cancel").doc(
+            "Whether a stream whose client has gone is given up, or read on for its usage; tollgate's own.",
+        ),
+        own_timeout("drain_timeout").default(30_000).doc("Milliseconds that it is read on; tollgate's own."),
+        Field::integer("drain_max_tokens", 1, 2_147_483_646)
+            .default(4_096)
+            .doc("Tokens that it is read on; tollgate's own."),
     ])
 }
 
@@ -200,13 +215,28 @@ fn pgvector_record() -> Record {
     ])
 }
 
-/// The part of `balancer` that every algorithm shares, in milliseconds.
+/// The part of `balancer` that every algorithm shares; times in milliseconds.
 #[derive(serde::Deserialize)]
-#[allow(clippy::struct_field_names)] // Kong's names
 struct Balancer {
     connect_timeout: u64,
     read_timeout: u64,
     write_timeout: u64,
+    retries: u32,
+    failover_criteria: Vec<String>,
+    max_fails: u32,
+    fail_timeout: u64,
+    first_token_timeout: Option<u64>,
+    stream_idle_timeout: Option<u64>,
+    on_client_disconnect: OnDisconnect,
+    drain_timeout: u64,
+    drain_max_tokens: u64,
+}
+
+#[derive(Clone, Copy, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum OnDisconnect {
+    Cancel,
+    Drain,
 }
 
 #[derive(serde::Deserialize)]
@@ -214,15 +244,37 @@ struct Settings {
     balancer: Balancer,
 }
 
+impl Balancer {
+    fn timeouts(&self) -> Timeouts {
+        Timeouts {
+            connect: Duration::from_millis(self.connect_timeout),
+            read: Duration::from_millis(self.read_timeout),
+            write: Duration::from_millis(self.write_timeout),
+        }
+    }
+
+    fn policy(&self) -> Policy {
+        let drain = Abandoned::Drain {
+            time: Duration::from_millis(self.drain_timeout),
+            tokens: self.drain_max_tokens,
+        };
+        Policy {
+            failover: Failover::new(self.retries, self.failover_criteria.iter().map(String::as_str)),
+            tolerance: Tolerance { fails: self.max_fails, out: Duration::from_millis(self.fail_timeout) },
+            first_token: self.first_token_timeout.map(Duration::from_millis),
+            idle: self.stream_idle_timeout.map(Duration::from_millis),
+            abandoned: match self.on_client_disconnect {
+                OnDisconnect::Cancel => Abandoned::Cancel,
+                OnDisconnect::Drain => drain,
+            },
+        }
+    }
+}
+
 /// Until the other algorithms are built, targets take turns by weight whatever `algorithm` says.
 fn build(conf: Conf<'_>) -> Result<Arc<dyn Plugin>> {
     let Settings { balancer } = conf.read()?;
-    let timeouts = Timeouts {
-        connect: Duration::from_millis(balancer.connect_timeout),
-        read: Duration::from_millis(balancer.read_timeout),
-        write: Duration::from_millis(balancer.write_timeout),
-    };
     let targets: Vec<&Value> =
         conf.config.get("targets").and_then(Value::as_array).into_iter().flatten().collect();
-    assemble(conf, &targets, timeouts)
+    assemble(conf, &targets, balancer.timeouts(), balancer.policy())
 }

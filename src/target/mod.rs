@@ -2,7 +2,11 @@
 //! settle again.
 
 pub mod ask;
+pub mod cooldown;
+pub mod failover;
+pub mod health;
 pub mod pick;
+pub mod policy;
 pub mod template;
 
 use crate::config::target::{Operation, TargetConf};
@@ -14,9 +18,12 @@ use crate::provider::native::NativeFormat;
 use crate::provider::{Driver, Provider};
 use crate::upstream::endpoint::{Endpoint, Timeouts};
 use crate::wire::address::Address;
+use health::{Breaker, Quota};
 use http::HeaderValue;
 use serde_json::Value;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// Whether streams are served.
@@ -46,6 +53,7 @@ pub struct Targets {
     pub max_body: usize,
     pub model_header: bool,
     pub timeouts: Timeouts,
+    pub policy: policy::Policy,
 }
 
 /// One target.
@@ -55,6 +63,8 @@ pub struct Target {
     pub provider: &'static str,
     pub price: Option<Price>,
     pub metrics: Arc<TargetMetrics>,
+    pub health: Arc<Breaker>,
+    pub quota: Arc<Quota>,
     /// `provider/model` for the client, where the configuration names the model.
     pub shown: Option<HeaderValue>,
     plan: Plan,
@@ -107,9 +117,21 @@ impl Target {
             shown: label.and_then(|model| HeaderValue::try_from(format!("{provider}/{model}")).ok()),
             price: Price::new(conf.model.options.input_cost, conf.model.options.output_cost),
             metrics: Arc::new(TargetMetrics::new(provider, label)),
+            health: Arc::default(),
+            quota: Quota::shared(quota_key(raw, &plan)),
             conf,
             plan,
         })
+    }
+
+    /// Whether a request may be sent to it now.
+    pub fn admits(&self, now: Instant) -> bool {
+        self.quota.left(now).is_none() && self.health.admits(now)
+    }
+
+    /// How long it is still out.
+    pub fn left(&self, now: Instant) -> Option<Duration> {
+        self.quota.left(now).max(self.health.left(now))
     }
 
     /// The target as this request sees it.
@@ -129,6 +151,20 @@ impl Target {
             Plan::Unknown(error) => Err(error.clone()),
         }
     }
+}
+
+/// What a provider counts together: who asks whom, where, for which model.
+fn quota_key(raw: &Value, plan: &Plan) -> u64 {
+    let mut key = DefaultHasher::new();
+    for pointer in ["/auth", "/model/provider", "/model/name"] {
+        raw.pointer(pointer).map(Value::to_string).hash(&mut key);
+    }
+    match plan {
+        // The region is a part of the host.
+        Plan::Settled(settled) => settled.address.authority.hash(&mut key),
+        _ => raw.pointer("/model/options").map(Value::to_string).hash(&mut key),
+    }
+    key.finish()
 }
 
 fn typed(raw: &Value) -> Result<TargetConf> {

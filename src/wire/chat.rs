@@ -14,7 +14,7 @@ mod text;
 pub use media::DataUrl;
 pub use reply::{Answer, Reply, ToolUse};
 pub use request::{Content, File, FunctionCall, Message, Part, ToolCall, messages};
-pub use scan::{ReplyScan, reply_glance, reply_scan};
+pub use scan::{ReplyScan, has_output, reply_glance, reply_scan, reported};
 pub use text::{answer_text, chunk_text, prompt_text};
 
 /// Which of the two APIs the client speaks.

@@ -21,6 +21,7 @@ enum State {
 }
 
 /// An SSE stream of `chat.completion.chunk` or `text_completion` objects with one choice.
+#[allow(clippy::struct_excessive_bools)] // independent facts of one stream
 pub struct ClientStream {
     shape: Shape,
     include_usage: bool,
@@ -32,6 +33,7 @@ pub struct ClientStream {
     out: BytesMut,
     role_sent: bool,
     finished: bool,
+    spoken: bool,
     state: State,
     usage: Option<Usage>,
     response_model: Option<String>,
@@ -51,6 +53,7 @@ impl ClientStream {
             out: BytesMut::new(),
             role_sent: shape == Shape::Text,
             finished: false,
+            spoken: false,
             state: State::Open,
             usage: None,
             response_model: None,
@@ -161,6 +164,7 @@ impl ClientStream {
         self.head = Some(head);
         self.role_sent = true;
         self.finished |= last;
+        self.spoken |= last || !text.is_empty();
         self.put(b"data: ");
         for line in json.split(|byte| *byte == b'\n') {
             self.put(line);
@@ -175,7 +179,7 @@ impl ClientStream {
         }
         let owed = !self.role_sent;
         if self.open() {
-            self.finished = true;
+            (self.finished, self.spoken) = (true, true);
             match self.shape {
                 Shape::Chat if owed => self.put(b"\"content\":\"\""),
                 Shape::Chat => {}
@@ -233,6 +237,11 @@ impl ClientStream {
         self.response_model.as_deref()
     }
 
+    /// Whether the model has said something, be it only why it stops: more than a role.
+    pub fn has_output(&self) -> bool {
+        self.spoken || self.state == State::Done
+    }
+
     /// Whether a finish reason was written.
     pub fn is_finished(&self) -> bool {
         self.finished
@@ -260,6 +269,7 @@ impl ClientStream {
     }
 
     fn see(&mut self, text: &str) {
+        self.spoken |= !text.is_empty();
         if self.text.len() + text.len() <= TEXT_SEEN {
             self.text.push_str(text);
         }

@@ -25,6 +25,14 @@ pub fn is_error(data: &[u8]) -> bool {
     ERROR.find(data).is_some() && super::chat::reply_scan(data).is_some_and(|seen| seen.error.is_some())
 }
 
+/// Whether a message is one JSON object whose brackets and strings close. What stands between them is
+/// for its reader to judge.
+pub fn is_object(data: &[u8]) -> bool {
+    let data = data.trim_ascii();
+    let end = || Tokens::new(data).find(|token| token.depth == 0);
+    data.is_empty() || (data.first() == Some(&b'{') && end().is_some_and(|token| token.at + 1 == data.len()))
+}
+
 /// The object under a key `usage`, at any depth of `data`; of several the outermost, then the first.
 ///
 /// The outermost, because what a model or a tool wrote may hold such a key further inside. `null`
@@ -187,6 +195,16 @@ mod tests {
         assert!(is_error(br#"{"id":1, "error" : {"message":"x"}}"#));
         assert!(!is_error(br#"{"error":null,"choices":[{"delta":{"content":"{\"error\":1}"}}]}"#));
         assert!(!is_error(br#"{"choices":[{"delta":{"error":1}}]}"#));
+    }
+
+    #[test]
+    fn an_object_closes_at_its_end() {
+        for whole in ["{}", " {\"a\":[1,{\"b\":\"}\\\"\"}]}\n", ""] {
+            assert!(is_object(whole.as_bytes()), "{whole}");
+        }
+        for broken in ["{", "{\"a\":\"x}", "{}}", "{} {}", "[{}]", "<html>", "x", "\"{}\"", "{\"a\":[}"] {
+            assert!(!is_object(broken.as_bytes()), "{broken}");
+        }
     }
 
     #[test]

@@ -202,6 +202,11 @@ impl TargetMetrics {
         if outcome == ANSWERED { self.answered.get_or_init(resolve).inc() } else { resolve().inc() }
     }
 
+    /// Counts a refusal after which the target's quota is left alone for a while.
+    pub fn cooled(&self) {
+        SERIES.own.cooldowns.with_label_values(&[self.provider, self.model.as_str()]).inc();
+    }
+
     /// Counts a settled exchange. `kong`: whether Kong's own series are asked for.
     pub fn settle(&self, ending: Ending, tally: Option<&Tally>, times: Times, kong: bool) {
         let resolve =

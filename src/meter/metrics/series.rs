@@ -73,6 +73,7 @@ pub(super) struct Own {
     pub unpriced: IntCounterVec,
     pub settlements: IntCounterVec,
     pub attempts: IntCounterVec,
+    pub cooldowns: IntCounterVec,
     pub first_token: HistogramVec,
     pub per_token: HistogramVec,
     pub overhead: Histogram,
@@ -190,6 +191,11 @@ impl Own {
                 "tollgate_attempts_total",
                 "Tries of an upstream by outcome",
                 &["provider", "model", "outcome"],
+            ),
+            cooldowns: to.counts(
+                "tollgate_cooldowns_total",
+                "Refusals after which a provider's quota was left alone for a while",
+                TARGET,
             ),
             first_token: to.times(
                 "tollgate_time_to_first_token_seconds",

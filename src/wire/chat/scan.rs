@@ -4,6 +4,7 @@ use crate::wire::chat::lenient::Text;
 use crate::wire::scan;
 use crate::wire::usage::Usage;
 use memchr::memmem::Finder;
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -67,6 +68,55 @@ pub fn reply_scan(body: &[u8]) -> Option<ReplyScan<'_>> {
     Some(seen)
 }
 
+/// Whether a chunk brings something of the answer: more than a role, be it only why the answer ends.
+/// A chunk of another shape counts as output: who does not know it must not hold it back.
+pub fn has_output(chunk: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Chunk<'a> {
+        #[serde(borrow, default)]
+        choices: Option<Vec<Choice<'a>>>,
+    }
+    #[derive(Deserialize)]
+    struct Choice<'a> {
+        #[serde(borrow, default)]
+        delta: Option<&'a RawValue>,
+        #[serde(borrow, default)]
+        text: Option<&'a RawValue>,
+        #[serde(borrow, default)]
+        finish_reason: Option<&'a RawValue>,
+    }
+    let Ok(chunk) = serde_json::from_slice::<Chunk<'_>>(chunk) else { return true };
+    let says = |value: &RawValue| !is_blank(value.get());
+    let speaks = |delta: &RawValue| {
+        let mut spoken = false;
+        let object = scan::members(delta.get().as_bytes(), |key, value| {
+            spoken |= key != b"role" && !std::str::from_utf8(value).is_ok_and(is_blank);
+        });
+        spoken || object.is_none()
+    };
+    chunk.choices.unwrap_or_default().iter().any(|choice| {
+        choice.delta.is_some_and(speaks)
+            || [choice.text, choice.finish_reason].into_iter().flatten().any(says)
+    })
+}
+
+fn is_blank(json: &str) -> bool {
+    matches!(json, "null" | "\"\"" | "[]" | "{}")
+}
+
+/// The message of an error that a chunk reports, or the error itself if it has none.
+pub fn reported(chunk: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Reported<'a> {
+        #[serde(borrow)]
+        message: Text<'a>,
+    }
+    let error = reply_scan(chunk)?.error?.get();
+    let text = serde_json::from_str::<Text<'_>>(error);
+    let message = text.or_else(|_| serde_json::from_str::<Reported<'_>>(error).map(|error| error.message));
+    Some(message.map_or_else(|_| error.to_owned(), |message| message.0.into_owned()))
+}
+
 fn is_empty_array(raw: &str) -> bool {
     raw.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).is_some_and(|inner| inner.trim().is_empty())
 }
@@ -83,6 +133,42 @@ mod tests {
         assert!(scan.choices && !scan.no_choice && scan.error.is_none());
         assert_eq!(scan.model.as_deref(), Some("gpt-4-0613"), "the last of two keys counts");
         assert_eq!(scan.usage, Some(Usage { prompt: Some(0), completion: Some(3), ..Usage::default() }));
+    }
+
+    #[test]
+    fn output_is_more_than_a_role() {
+        let chunk = |choice: &str| format!(r#"{{"id":"c","choices":[{choice}],"usage":null}}"#);
+        for held in [
+            "",
+            r#"{"delta":{"role":"assistant"},"finish_reason":null}"#,
+            r#"{"delta":{"role":"assistant","content":"","refusal":null,"tool_calls":[]},"logprobs":null}"#,
+            r#"{"text":"","finish_reason":null}"#,
+        ] {
+            assert!(!has_output(chunk(held).as_bytes()), "{held}");
+        }
+        for output in [
+            r#"{"delta":{"content":" "}}"#,
+            r#"{"delta":{"reasoning_content":"x"}}"#,
+            r#"{"delta":{"tool_calls":[{"index":0}]}}"#,
+            r#"{"delta":{},"finish_reason":"stop"}"#,
+            r#"{"text":"x"}"#,
+        ] {
+            assert!(has_output(chunk(output).as_bytes()), "{output}");
+        }
+        assert!(has_output(br#"{"choices":7}"#), "of a shape that we do not know");
+        assert!(!has_output(br#"{"error":{"message":"x"}}"#));
+    }
+
+    #[test]
+    fn a_reported_error_is_given_in_its_own_words() {
+        for (chunk, message) in [
+            (r#"{"error":{"message":"over\"loaded","code":1}}"#, "over\"loaded"),
+            (r#"{"error":"down"}"#, "down"),
+            (r#"{"error":{"code":7}}"#, r#"{"code":7}"#),
+        ] {
+            assert_eq!(reported(chunk.as_bytes()).as_deref(), Some(message));
+        }
+        assert_eq!(reported(br#"{"error":null}"#), None);
     }
 
     #[test]
