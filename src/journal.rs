@@ -2,7 +2,9 @@
 
 use crate::attempts::encode::{client_ip, host};
 use crate::exchange::{AiSide, Exchange};
-use crate::log::ai::{Ai, CompletionDetails, Exchange as AiExchange, Meta, Payload, PromptDetails, Usage};
+use crate::log::ai::{
+    Ai, CompletionDetails, Exchange as AiExchange, Meta, Payload, PromptDetails, TriedTarget, Usage,
+};
 use crate::log::record::{Latencies, Record, Request, Response, Try};
 use crate::meter::account::Settlement;
 use crate::meter::cost::Amount;
@@ -20,21 +22,31 @@ pub fn write(session: &Session, x: &mut Exchange, loggers: &[Arc<dyn Plugin>]) {
     let plugin = x.ai.as_ref().map(|ai| ai.targets.plugin.to_string()).unwrap_or_default();
     let request_text = x.ai.as_ref().map(|ai| ai.doc.bytes()).unwrap_or_default();
     let request_text = String::from_utf8_lossy(&request_text);
-    let part = x.ai.as_ref().zip(settlement.as_ref()).and_then(|(ai, settled)| {
+    let attempts = x.ai.as_ref().map(tried_targets).unwrap_or_default();
+    let part = x.ai.as_ref().and_then(|ai| {
         let target = ai.targets.list.get(ai.target)?;
-        target.conf.logging.log_statistics.then(|| ai_part(ai, settled, &plugin, &request_text))
+        let told = settlement.is_some() || !attempts.is_empty();
+        (told && target.conf.logging.log_statistics).then(|| Exchanged {
+            ai,
+            settled: settlement.as_ref(),
+            plugin: &plugin,
+            request: &request_text,
+            attempts: &attempts,
+        })
     });
+    let part = part.map(|exchanged| exchanged.part());
     let key = x.ai.as_ref().map_or("", |ai| ai.targets.log_key);
     let mut ai: Vec<(&str, Ai<'_>)> = part.iter().map(|part| (key, Ai::Exchange(part))).collect();
     let original = x.ai.as_ref().and_then(|ai| ai.original.as_deref()).map(String::from_utf8_lossy);
     ai.extend(original.as_deref().map(|original_request| ("payload", Ai::Original { original_request })));
     let tries = tries(x);
     let none = HeaderMap::new();
+    let statuses = statuses(x);
     let route = x.entry();
     let record = Record {
         request: request(session, x),
         upstream_uri: x.upstream.uri.as_deref().unwrap_or_default(),
-        upstream_status: x.upstream.status.as_slice(),
+        upstream_status: &statuses,
         response: response(session, x, &none),
         latencies: latencies(x),
         tries: &tries,
@@ -92,6 +104,14 @@ fn latencies(x: &Exchange) -> Latencies {
     }
 }
 
+/// Of all upstream answers, in order.
+fn statuses(x: &Exchange) -> Vec<u16> {
+    match &x.ai {
+        Some(ai) => ai.tried.iter().filter_map(|tried| tried.status).collect(),
+        None => x.upstream.status.into_iter().collect(),
+    }
+}
+
 fn tries(x: &Exchange) -> Vec<Try> {
     let one = |attempt: &crate::exchange::Try| {
         attempt.address.map(|address| Try {
@@ -106,21 +126,60 @@ fn tries(x: &Exchange) -> Vec<Try> {
     x.upstream.tries.iter().filter_map(one).collect()
 }
 
-fn ai_part<'a>(ai: &'a AiSide, settled: &'a Settlement, plugin: &'a str, request: &'a str) -> AiExchange<'a> {
-    let target = ai.targets.list.get(ai.target);
-    let payloads = target.is_some_and(|target| target.conf.logging.log_payloads);
-    AiExchange {
-        meta: Meta {
-            plugin_id: plugin,
-            provider_name: target.map_or("", |target| target.provider),
-            request_model: &ai.model,
-            response_model: ai.response_model.as_deref().or(Some(&ai.model)),
-            llm_latency: Some(millis(settled.times.provider)),
-            request_mode: Some(if settled.streamed { "stream" } else { "oneshot" }),
-            own: &ai.meta,
-        },
-        usage: usage(settled),
-        payload: payloads.then_some(Payload { request: Some(request), response: settled.text.as_deref() }),
+/// The attempts, where there are several targets.
+fn tried_targets(ai: &AiSide) -> Vec<TriedTarget<'_>> {
+    if ai.targets.list.len() < 2 {
+        return Vec::new();
+    }
+    ai.tried
+        .iter()
+        .filter_map(|tried| {
+            let target = ai.targets.list.get(tried.target)?;
+            Some(TriedTarget {
+                provider: target.provider,
+                model: target.conf.model.name.as_deref(),
+                host: target.host(),
+                ip: tried.address.map(|address| address.ip()),
+                port: tried.address.map(|address| address.port()),
+                route_type: target.conf.route_type.name(),
+                status: tried.status,
+                duration: millis(tried.took.unwrap_or_default()),
+                reason: &tried.reason,
+            })
+        })
+        .collect()
+}
+
+/// What the log says of an exchange with a provider.
+struct Exchanged<'a> {
+    ai: &'a AiSide,
+    settled: Option<&'a Settlement>,
+    plugin: &'a str,
+    request: &'a str,
+    attempts: &'a [TriedTarget<'a>],
+}
+
+impl<'a> Exchanged<'a> {
+    fn part(&self) -> AiExchange<'a> {
+        let ai = self.ai;
+        let target = ai.targets.list.get(ai.target);
+        let payloads = target.is_some_and(|target| target.conf.logging.log_payloads);
+        let mode = |settled: &Settlement| if settled.streamed { "stream" } else { "oneshot" };
+        let response = self.settled.and_then(|settled| settled.text.as_deref());
+        AiExchange {
+            meta: Meta {
+                plugin_id: self.plugin,
+                provider_name: target.map_or("", |target| target.provider),
+                request_model: &ai.model,
+                response_model: ai.response_model.as_deref().or(Some(&ai.model)),
+                llm_latency: self.settled.map(|settled| millis(settled.times.provider)),
+                request_mode: self.settled.map(mode),
+                own: &ai.meta,
+            },
+            usage: self.settled.map(usage).unwrap_or_default(),
+            payload: payloads.then_some(Payload { request: Some(self.request), response }),
+            tried_targets: self.attempts,
+        }
     }
 }
 

@@ -4,16 +4,17 @@
 
 use crate::config::entities::{self, Consumer, Document, Route, Service};
 use crate::config::problems::{Problem, Problems};
-use crate::meter::metrics::RouteMetrics;
+use crate::meter::metrics::{RouteMetrics, SERIES};
 use crate::plugins::Conf;
 use crate::plugins::chain::{Chain, Scope, Step, select};
 use crate::plugins::consumers::Consumers;
 use crate::route::Router;
+use crate::target::Targets;
 use crate::upstream::endpoint::{Endpoint, Timeouts};
 use crate::wire::address::{Address, authority};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// Everything that requests read.
@@ -55,6 +56,13 @@ pub struct Plain {
 }
 
 impl Entry {
+    /// The targets of its chains.
+    fn targets(&self) -> impl Iterator<Item = &Arc<Targets>> {
+        std::iter::once(&self.chain)
+            .chain(self.by_consumer.values())
+            .filter_map(|chain| chain.targets.as_ref())
+    }
+
     /// The plugins of a request of that consumer.
     pub fn chain_of(&self, consumer: Option<&Consumer>) -> &Chain {
         consumer.and_then(|consumer| self.by_consumer.get(&consumer.id)).unwrap_or(&self.chain)
@@ -105,6 +113,21 @@ impl Snapshot {
                 Err(list)
             }
             (Ok(_), false) => Err(list),
+        }
+    }
+
+    /// Writes down what each target is now. Those of a configuration before are forgotten.
+    pub fn publish_targets(&self) {
+        let state = &SERIES.target_state;
+        state.reset();
+        let now = Instant::now();
+        for targets in self.entries.iter().flat_map(|entry| entry.targets()).filter(|all| all.list.len() > 1)
+        {
+            let plugin = targets.plugin.to_string();
+            for (index, target) in targets.list.iter().enumerate() {
+                let labels = [&*plugin, &*index.to_string(), target.provider, target.metrics.model()];
+                state.with_label_values(&labels).set(target.condition(now) as i64);
+            }
         }
     }
 

@@ -126,7 +126,8 @@ async fn root() -> Response {
     reply(StatusCode::OK, "application/json; charset=utf-8", body.to_string())
 }
 
-async fn metrics() -> Response {
+async fn metrics(State(facts): State<Facts>) -> Response {
+    facts.live.load().publish_targets();
     SERIES.log_dropped.set(i64::try_from(crate::log::sink::dropped()).unwrap_or(i64::MAX));
     reply(StatusCode::OK, "text/plain; charset=UTF-8", SERIES.render())
 }

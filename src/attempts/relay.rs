@@ -45,7 +45,7 @@ impl Relay {
             }),
             StreamPlan::Translate(framing, decoder) => {
                 let (splitter, out) = (framing.splitter(), current.call.client_stream());
-                let reader = Translate { splitter, decoder, out, reported: None };
+                let reader = Translate { splitter, decoder, out };
                 if current.native {
                     return Self::Native(Box::new(Native { reader, ready: Vec::new(), lost: false }));
                 }
@@ -117,8 +117,8 @@ impl Relay {
     pub fn reported(&self) -> Option<String> {
         match self {
             Self::Verbatim(relay) => relay.reported.clone(),
-            Self::Translate(relay) => relay.reported.clone(),
-            Self::Native(relay) => relay.reader.reported.clone(),
+            Self::Translate(relay) => relay.out.failure().map(str::to_owned),
+            Self::Native(relay) => relay.reader.out.failure().map(str::to_owned),
         }
     }
 
@@ -292,7 +292,6 @@ pub struct Translate {
     splitter: Box<dyn Splitter>,
     decoder: Box<dyn StreamDecoder>,
     out: ClientStream,
-    reported: Option<String>,
 }
 
 impl Translate {
@@ -323,7 +322,6 @@ impl Translate {
     }
 
     fn fail(&mut self, error: &Error) {
-        self.reported = Some(error.message().to_owned());
         self.out.error(error.message());
     }
 

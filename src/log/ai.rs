@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
+use std::net::IpAddr;
 
 /// What an AI plugin adds.
 #[derive(Clone, Copy, Serialize)]
@@ -26,6 +27,37 @@ pub struct Exchange<'a> {
     /// What was said, if that is logged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payload: Option<Payload<'a>>,
+    /// The attempts in order, where there are several targets.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub tried_targets: &'a [TriedTarget<'a>],
+}
+
+/// One attempt at one target.
+#[derive(Serialize)]
+pub struct TriedTarget<'a> {
+    /// The provider's name.
+    pub provider: &'a str,
+    /// The configured model; absent where the client names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<&'a str>,
+    /// The upstream's host; absent where it depends on the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<&'a str>,
+    /// The address that answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip: Option<IpAddr>,
+    /// Its port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// What the target serves.
+    pub route_type: &'static str,
+    /// The status of its answer, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Milliseconds that the attempt took.
+    pub duration: u64,
+    /// `ok`, `http_429` and the like, or the kind of the error.
+    pub reason: &'a str,
 }
 
 /// With whom an exchange was.

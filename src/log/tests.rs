@@ -190,6 +190,7 @@ fn entities_and_tries_are_told() {
 fn each_ai_plugin_has_its_own_key() {
     let headers = headers(&[]);
     let proxy = Exchange {
+        tried_targets: &[],
         meta: Meta {
             plugin_id: ID_TEXT,
             provider_name: "openai",

@@ -31,14 +31,16 @@ impl Default for Tolerance {
     }
 }
 
-/// What a target can be, as `tollgate_target_state` has it.
+/// What a target can be; the numbers are those of `tollgate_target_state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
-    Healthy,
-    /// Out until its time is over.
-    Out,
+    Healthy = 0,
     /// Its time is over: one request at a time may try it.
-    OnTrial,
+    OnTrial = 1,
+    /// It has failed too often: out for a while.
+    Out = 2,
+    /// Its quota is used up.
+    Cooling = 3,
 }
 
 /// The breaker of one target.
@@ -68,7 +70,7 @@ impl Breaker {
     pub fn admits(&self, now: Instant) -> bool {
         match self.condition(now) {
             Condition::Healthy => true,
-            Condition::Out => false,
+            Condition::Out | Condition::Cooling => false,
             Condition::OnTrial => !self.trial.load(Ordering::Acquire),
         }
     }
@@ -82,7 +84,7 @@ impl Breaker {
     pub fn enter(&self, now: Instant) -> Option<Entry<'_>> {
         let trial = match self.condition(now) {
             Condition::Healthy => false,
-            Condition::Out => return None,
+            Condition::Out | Condition::Cooling => return None,
             Condition::OnTrial => {
                 self.trial.compare_exchange(false, true, Ordering::AcqRel, Ordering::Acquire).ok()?;
                 true

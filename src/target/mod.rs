@@ -18,7 +18,7 @@ use crate::provider::native::NativeFormat;
 use crate::provider::{Driver, Provider};
 use crate::upstream::endpoint::{Endpoint, Timeouts};
 use crate::wire::address::Address;
-use health::{Breaker, Quota};
+use health::{Breaker, Condition, Quota};
 use http::HeaderValue;
 use serde_json::Value;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -122,6 +122,22 @@ impl Target {
             conf,
             plan,
         })
+    }
+
+    /// The upstream's host, where it does not depend on the request.
+    pub fn host(&self) -> Option<&str> {
+        match &self.plan {
+            Plan::Settled(settled) => Some(&settled.address.host),
+            Plan::Dynamic(_) | Plan::Unknown(_) => None,
+        }
+    }
+
+    /// What the metrics say of it.
+    pub fn condition(&self, now: Instant) -> Condition {
+        match self.quota.left(now) {
+            Some(_) => Condition::Cooling,
+            None => self.health.condition(now),
+        }
     }
 
     /// Whether a request may be sent to it now.

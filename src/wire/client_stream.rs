@@ -35,6 +35,8 @@ pub struct ClientStream {
     finished: bool,
     spoken: bool,
     state: State,
+    /// What the client was told of an error.
+    failure: Option<String>,
     usage: Option<Usage>,
     response_model: Option<String>,
     text: String,
@@ -55,6 +57,7 @@ impl ClientStream {
             finished: false,
             spoken: false,
             state: State::Open,
+            failure: None,
             usage: None,
             response_model: None,
             text: String::new(),
@@ -198,6 +201,7 @@ impl ClientStream {
     pub fn error(&mut self, message: &str) {
         if self.state == State::Open {
             self.state = State::Failed;
+            self.failure = Some(message.to_owned());
             self.put(b"data: {\"error\":{\"message\":");
             self.put_string(message);
             self.put(b"}}\n\n");
@@ -250,6 +254,11 @@ impl ClientStream {
     /// Whether `[DONE]` was written: only then the answer is complete.
     pub fn is_done(&self) -> bool {
         self.state == State::Done
+    }
+
+    /// The error that was written.
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
     }
 
     /// Whether an error was written.

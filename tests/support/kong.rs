@@ -39,6 +39,36 @@ pub fn ollama(upstream_url: &str) -> Value {
     plugin
 }
 
+/// A target of ai-proxy-advanced: a provider with the options that it needs, and its share.
+pub fn target(provider: &str, upstream_url: &str, weight: u32) -> Value {
+    let mut options = json!({"upstream_url": upstream_url, "input_cost": 1, "output_cost": 2});
+    let auth = match provider {
+        "bedrock" => {
+            merge(&mut options, &json!({"bedrock": {"aws_region": "eu-west-1"}}));
+            json!({"aws_access_key_id": "AKIDEXAMPLE", "aws_secret_access_key": "secret"})
+        }
+        "anthropic" => {
+            merge(&mut options, &json!({"anthropic_version": "2023-06-01", "max_tokens": 256}));
+            json!({"header_name": "x-api-key", "header_value": "key"})
+        }
+        "gemini" => json!({"param_name": "key", "param_value": "key", "param_location": "query"}),
+        "llama2" => {
+            merge(&mut options, &json!({"llama2_format": "ollama"}));
+            json!({})
+        }
+        _ => json!({"header_name": "authorization", "header_value": "Bearer key"}),
+    };
+    json!({"route_type": "llm/v1/chat", "auth": auth, "weight": weight,
+           "model": {"provider": provider, "name": format!("{provider}-model"), "options": options},
+           "logging": {"log_statistics": true, "log_payloads": false}})
+}
+
+/// ai-proxy-advanced over targets, with what `balancer` says.
+pub fn advanced(targets: &[Value], balancer: &Value) -> Value {
+    json!({"name": "ai-proxy-advanced", "config": {
+        "targets": targets, "balancer": balancer, "max_request_body_size": 64 * 1024 * 1024}})
+}
+
 /// A route with its plugins; its name is what letters its path has.
 pub fn route(path: &str, plugins: &[Value]) -> Value {
     let name: String = path

@@ -196,6 +196,11 @@ impl TargetMetrics {
         }
     }
 
+    /// The label.
+    pub fn model(&self) -> &str {
+        &self.model
+    }
+
     /// Counts one try of the upstream.
     pub fn attempt(&self, outcome: &str) {
         let resolve = || SERIES.own.attempts.with_label_values(&[self.provider, &self.model, outcome]);

@@ -3,7 +3,8 @@
 use once_cell::sync::Lazy;
 use prometheus::core::Collector;
 use prometheus::{
-    CounterVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    CounterVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 const LATENCY_MS: &[f64] =
@@ -43,6 +44,8 @@ pub struct Series {
     pub reloads: IntCounterVec,
     /// Prompts that a plugin refused, by plugin.
     pub blocked: IntCounterVec,
+    /// What each target is, by plugin instance and place.
+    pub target_state: IntGaugeVec,
     /// Exchanges under way.
     pub in_flight: IntGauge,
     /// Log records that a full queue turned away.
@@ -97,6 +100,11 @@ impl Series {
             own: Own::declare(&to),
             reloads: to.counts("tollgate_config_reloads_total", "Reloads of the configuration", &["result"]),
             blocked: to.counts("tollgate_blocked_total", "Prompts that a plugin refused", &["plugin"]),
+            target_state: to.gauges(
+                "tollgate_target_state",
+                "0 healthy, 1 on trial, 2 out after failures, 3 cooling down",
+                &["plugin", "target", "provider", "model"],
+            ),
             in_flight: to.gauge("tollgate_exchanges_in_flight", "Exchanges under way"),
             log_dropped: to
                 .gauge("tollgate_log_records_dropped", "Log records that a full queue turned away"),
@@ -238,6 +246,10 @@ impl Declarer<'_> {
 
     fn times(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> HistogramVec {
         self.known(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels))
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.known(IntGaugeVec::new(Opts::new(name, help), labels))
     }
 
     fn gauge(&self, name: &str, help: &str) -> IntGauge {
