@@ -4,6 +4,7 @@
 CARGO ?= cargo
 MOCK  ?= 127.0.0.1:8090
 SUITE ?= ../shared/conformance
+SCENARIO ?= run
 VENV  := target/venv
 
 .PHONY: run check fmt lint test conformance clients bless bench loadtest instructions real-model doc clean
@@ -36,9 +37,9 @@ bless: ## Rewrite the golden files from what the code does now; the diff is the 
 bench: ## Micro-benchmarks (criterion)
 	$(CARGO) bench --locked
 
-loadtest: ## The gateway, nginx and the bare upstream side by side; installs wrk and nginx if they are missing
+loadtest: ## The gateway, nginx and the bare upstream side by side, or SCENARIO=failover; installs wrk and nginx
 	$(CARGO) build --release --locked
-	loadtest/run.sh
+	loadtest/$(SCENARIO).sh
 
 instructions: ## User instructions a request, by callgrind
 	$(CARGO) build --release --locked
