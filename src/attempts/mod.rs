@@ -24,6 +24,7 @@ use crate::provider::Call;
 use crate::provider::native::Place;
 use crate::respond::head::{self, Latency};
 use crate::target::ask::Ask;
+use crate::target::balance::Seen;
 use crate::target::template::Source;
 use crate::target::{Choice, Settled, Target, Targets};
 use crate::upstream::attempt::{Answer, Connections};
@@ -113,13 +114,12 @@ pub async fn serve(
         Some(format) => Some(native::read(format, &place(session, x), doc.clone())?),
         None => None,
     };
-    let target = targets.balancer.pick().unwrap_or_default();
     x.ai = Some(AiSide {
         targets: targets.clone(),
         doc: native.as_ref().map_or(doc, |side| side.view.clone()),
         native,
         original: None,
-        target,
+        target: 0,
         model: String::new(),
         response_model: None,
         meta: crate::provider::Meta::default(),
@@ -127,7 +127,18 @@ pub async fn serve(
         account: None,
     });
     phases::run(&entry, Phase::Body, x, session.req_header_mut())?;
+    choose(session, x, &targets)?;
     attempt(connections, session, x, &targets).await?;
+    Ok(())
+}
+
+/// Chooses the target. The plugins have edited the prompt by now, or have stopped it.
+fn choose(session: &Session, x: &mut Exchange, targets: &Targets) -> Result<()> {
+    let Some(ai) = x.ai.as_mut() else { return Err(collect::internal()) };
+    let seen = Seen { headers: &session.req_header().headers, id: x.id.as_str() };
+    let bearing = targets.balancer.bearing(&seen);
+    let usable = targets.eligible(&ai.doc);
+    ai.target = targets.balancer.pick(&bearing.turn(&usable, Instant::now())).unwrap_or_default();
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use crate::config::schema::{Conditional, Field, Kind, Match, Record, Rule};
 use crate::config::{formats, schema::Kind::Any};
 use crate::error::Result;
 use crate::provider::vocabulary;
+use crate::target::balance::settings::NO_ACCURACY;
 use crate::upstream::endpoint::Timeouts;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -73,7 +74,12 @@ fn rules() -> Vec<Rule> {
             message: None,
         })
     };
-    vec![Rule::Check(formats_fit), semantic("config.embeddings"), semantic("config.vectordb")]
+    vec![
+        Rule::Check(formats_fit),
+        Rule::Check(strategy_is_served),
+        semantic("config.embeddings"),
+        semantic("config.vectordb"),
+    ]
 }
 
 fn formats_fit(plugin: &Value, out: &mut Problems<'_>) {
@@ -82,6 +88,14 @@ fn formats_fit(plugin: &Value, out: &mut Problems<'_>) {
         for (index, target) in targets.iter().enumerate() {
             llm::check_format(format, target, &format!("config.targets[{index}]"), out);
         }
+    }
+}
+
+fn strategy_is_served(plugin: &Value, out: &mut Problems<'_>) {
+    let text = |path| llm::text(plugin, path);
+    let usage = text("config.balancer.algorithm") == Some("lowest-usage");
+    if usage && text("config.balancer.tokens_count_strategy") == Some("llm-accuracy") {
+        out.at("config.balancer.tokens_count_strategy").push(NO_ACCURACY);
     }
 }
 
@@ -214,7 +228,6 @@ struct Settings {
     balancer: Balancer,
 }
 
-/// Until the other algorithms are built, targets take turns by weight whatever `algorithm` says.
 fn build(conf: Conf<'_>) -> Result<Arc<dyn Plugin>> {
     let Settings { balancer } = conf.read()?;
     let timeouts = Timeouts {
@@ -224,5 +237,5 @@ fn build(conf: Conf<'_>) -> Result<Arc<dyn Plugin>> {
     };
     let targets: Vec<&Value> =
         conf.config.get("targets").and_then(Value::as_array).into_iter().flatten().collect();
-    assemble(conf, &targets, timeouts)
+    assemble(conf, &targets, timeouts, &conf.read()?)
 }

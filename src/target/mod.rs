@@ -2,7 +2,10 @@
 //! settle again.
 
 pub mod ask;
-pub mod pick;
+pub mod balance;
+pub mod fingerprint;
+pub mod load;
+pub mod state;
 pub mod template;
 
 use crate::config::target::{Operation, TargetConf};
@@ -14,8 +17,11 @@ use crate::provider::native::NativeFormat;
 use crate::provider::{Driver, Provider};
 use crate::upstream::endpoint::{Endpoint, Timeouts};
 use crate::wire::address::Address;
+use crate::wire::doc::Doc;
+use balance::Balancer;
 use http::HeaderValue;
 use serde_json::Value;
+use state::State;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -40,12 +46,26 @@ pub struct Targets {
     pub list: Vec<Target>,
     /// The provider's own API, where clients speak it.
     pub native: Option<&'static dyn NativeFormat>,
-    pub balancer: pick::RoundRobin,
+    pub balancer: Balancer,
     pub streaming: Streaming,
     /// Bytes of a request body at most.
     pub max_body: usize,
     pub model_header: bool,
     pub timeouts: Timeouts,
+}
+
+impl Targets {
+    /// Which targets a request may go to: if it asks for a model by an alias, those of that alias.
+    pub fn eligible(&self, doc: &Doc) -> impl Fn(usize) -> bool {
+        let known = |asked: &str| self.list.iter().any(|target| target.alias() == Some(asked));
+        let aliased = self.list.iter().any(|target| target.alias().is_some());
+        let asked = if aliased { doc.text("model").filter(|asked| known(asked)) } else { None };
+        let asked = asked.map(std::borrow::Cow::into_owned);
+        move |index| match &asked {
+            Some(asked) => self.list.get(index).is_some_and(|target| target.alias() == Some(asked)),
+            None => true,
+        }
+    }
 }
 
 /// One target.
@@ -57,6 +77,8 @@ pub struct Target {
     pub metrics: Arc<TargetMetrics>,
     /// `provider/model` for the client, where the configuration names the model.
     pub shown: Option<HeaderValue>,
+    /// What is measured of it.
+    pub state: Arc<State>,
     plan: Plan,
 }
 
@@ -91,8 +113,9 @@ pub struct Settled {
 }
 
 impl Target {
-    /// Settles what can be settled at load. `raw` is the target's checked configuration.
-    pub fn load(raw: &Value, timeouts: Timeouts) -> Result<Self> {
+    /// Settles what can be settled at load. `raw` is the target's checked configuration, `state` what
+    /// is known of it already.
+    pub fn load(raw: &Value, state: Arc<State>, timeouts: Timeouts) -> Result<Self> {
         let conf = typed(raw)?;
         let dynamic = raw.get("model").is_some_and(template::is_dynamic);
         let name = conf.model.provider.as_str();
@@ -108,8 +131,14 @@ impl Target {
             price: Price::new(conf.model.options.input_cost, conf.model.options.output_cost),
             metrics: Arc::new(TargetMetrics::new(provider, label)),
             conf,
+            state,
             plan,
         })
+    }
+
+    /// The name by which clients may ask for its model.
+    pub fn alias(&self) -> Option<&str> {
+        self.conf.model.model_alias.as_deref()
     }
 
     /// The target as this request sees it.
