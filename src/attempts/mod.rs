@@ -127,19 +127,20 @@ pub async fn serve(
         account: None,
     });
     phases::run(&entry, Phase::Body, x, session.req_header_mut())?;
-    choose(session, x, &targets)?;
+    choose(connections, session, x, &targets).await;
     attempt(connections, session, x, &targets).await?;
     Ok(())
 }
 
 /// Chooses the target. The plugins have edited the prompt by now, or have stopped it.
-fn choose(session: &Session, x: &mut Exchange, targets: &Targets) -> Result<()> {
-    let Some(ai) = x.ai.as_mut() else { return Err(collect::internal()) };
-    let seen = Seen { headers: &session.req_header().headers, id: x.id.as_str() };
-    let bearing = targets.balancer.bearing(&seen);
+async fn choose(connections: &Arc<Connections>, session: &Session, x: &mut Exchange, targets: &Targets) {
+    let Some(ai) = x.ai.as_mut().filter(|_| targets.list.len() > 1) else { return };
+    let seen = Seen { headers: &session.req_header().headers, id: x.id.as_str(), doc: &ai.doc };
+    let from = Instant::now();
+    let bearing = targets.balancer.bearing(connections, &seen).await;
+    x.upstream.waited += from.elapsed();
     let usable = targets.eligible(&ai.doc);
     ai.target = targets.balancer.pick(&bearing.turn(&usable, Instant::now())).unwrap_or_default();
-    Ok(())
 }
 
 /// Where the request was sent, for clients that speak the provider's own API.

@@ -3,6 +3,7 @@
 
 pub mod ask;
 pub mod balance;
+pub mod embed;
 pub mod fingerprint;
 pub mod load;
 pub mod state;
