@@ -5,6 +5,7 @@
 //! exactly once, whatever becomes of the request.
 
 use super::state::State;
+use crate::meter::account::Settlement;
 use once_cell::sync::Lazy;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -57,6 +58,19 @@ pub struct Spent {
     pub whole: Duration,
     /// Of a token of the answer; `None` where it had none.
     pub per_token: Option<Duration>,
+}
+
+impl Spent {
+    /// What a settled exchange took; `None` where nothing was counted. `whole` is its time from the
+    /// request's leaving to the answer's end.
+    pub fn of(settlement: &Settlement, whole: Duration) -> Option<Self> {
+        let tally = settlement.tally.as_ref()?;
+        let completion = tally.completion.tokens;
+        // The first token of a stream waited for the prompt to be read; the others are its pace.
+        let paced = settlement.times.rest.filter(|_| completion > 1).unwrap_or(whole);
+        let tokens = u32::try_from(completion).unwrap_or(u32::MAX);
+        Some(Self { prompt: tally.prompt.tokens, completion, whole, per_token: paced.checked_div(tokens) })
+    }
 }
 
 /// Which of its latencies a target is judged by.
@@ -196,6 +210,28 @@ mod tests {
             }
         });
         assert!(panicked.join().is_err() && state.load.in_flight() == 0);
+    }
+
+    #[test]
+    fn the_pace_of_a_stream_is_that_of_its_tokens() {
+        use crate::meter::metrics::{Ending, Times};
+        use crate::meter::tally::Tally;
+        use crate::wire::usage::Usage;
+        let second = Duration::from_secs(1);
+        let spent = |completion: Option<u64>, rest: Option<Duration>| {
+            let usage = Usage { prompt: Some(9), completion, ..Usage::default() };
+            let tally = completion.map(|_| Tally::settle(&usage, false, None, || 0, || 0));
+            let times = Times { rest, ..Times::default() };
+            let ending = Ending::Complete;
+            Spent::of(&Settlement { ending, tally, times, streamed: rest.is_some(), text: None }, second * 9)
+        };
+        let stream = spent(Some(4), Some(second * 2)).unwrap();
+        assert_eq!((stream.prompt, stream.completion, stream.whole), (9, 4, second * 9));
+        assert_eq!(stream.per_token, Some(second / 2));
+        assert_eq!(spent(Some(3), None).unwrap().per_token, Some(second * 3));
+        assert_eq!(spent(Some(1), Some(second / 9)).unwrap().per_token, Some(second * 9));
+        assert_eq!(spent(Some(0), None).unwrap().per_token, None);
+        assert!(spent(None, None).is_none());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 /// Whose turn it is. Shared by all worker threads.
 pub struct RoundRobin {
     weights: Vec<i64>,
-    /// Sums to zero within every set of targets that took turns among themselves.
+    /// How far each is behind its share; together they are never behind.
     current: Mutex<Vec<i64>>,
 }
 
