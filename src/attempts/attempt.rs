@@ -17,6 +17,7 @@ use crate::respond::head::Latency;
 use crate::target::Targets;
 use crate::target::cooldown;
 use crate::target::failover::Failure;
+use crate::target::load::Spent;
 use crate::target::policy::Abandoned;
 use crate::upstream::attempt::{Answer, Connections};
 use std::borrow::Cow;
@@ -281,9 +282,16 @@ fn judge(x: &mut Exchange, round: &Round<'_>, seat: Seat<'_>, ending: Ending, fa
         (Ending::ClientGone, None) => note(x, Cow::Borrowed("client_gone"), false),
         (Ending::Complete | Ending::Refused, None) => {
             note(x, Cow::Borrowed(ANSWERED), false);
-            seat.succeeded();
+            seat.succeeded(spent(x).as_ref());
         }
     }
+}
+
+/// What the answer took of its target.
+fn spent(x: &mut Exchange) -> Option<Spent> {
+    let ai = x.ai.as_mut()?;
+    let whole = ai.tried.last()?.begun.elapsed();
+    Spent::of(ai.account.as_mut()?.settle(), whole)
 }
 
 /// Keeps the quota's domain from being asked for as long as the provider wants.

@@ -23,6 +23,7 @@ use crate::plugins::Stop;
 use crate::provider::Call;
 use crate::provider::native::Place;
 use crate::respond::head::{self, Latency};
+use crate::target::balance::{Bearing, Seen};
 use crate::target::policy::Abandoned;
 use crate::target::{Settled, Targets};
 use crate::upstream::attempt::Connections;
@@ -147,13 +148,30 @@ async fn attempts(
     x: &mut Exchange,
     targets: &Targets,
 ) -> Result<()> {
-    let mut round = Round::new(targets);
+    let bearing = bearing(connections, session, x, targets).await;
+    let Some(ai) = &x.ai else { return Err(collect::internal()) };
+    let mut round = Round::new(targets, &bearing, &ai.doc);
     let mut seat = round.first().map_err(|(error, left)| refuse(x, error, left))?;
     let mut down = Downstream::new(session);
     while let Some(next) = attempt::attempt(connections, &mut down, x, &mut round, seat).await? {
         seat = next;
     }
     Ok(())
+}
+
+/// What the picks for this request rest on. The plugins have edited the prompt by now, or have stopped it.
+async fn bearing(
+    connections: &Arc<Connections>,
+    session: &Session,
+    x: &mut Exchange,
+    targets: &Targets,
+) -> Bearing {
+    let Some(ai) = x.ai.as_ref().filter(|_| targets.list.len() > 1) else { return Bearing::default() };
+    let seen = Seen { headers: &session.req_header().headers, id: x.id.as_str(), doc: &ai.doc };
+    let from = Instant::now();
+    let bearing = targets.balancer.bearing(connections, &seen).await;
+    x.upstream.waited += from.elapsed();
+    bearing
 }
 
 /// Tells the client when to come again.

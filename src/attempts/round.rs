@@ -1,18 +1,31 @@
 //! The targets of one exchange: which is asked next, and what each attempt says of its health.
 
 use crate::error::{Error, Kind};
+use crate::target::balance::Bearing;
 use crate::target::failover::Failure;
 use crate::target::health::Entry;
+use crate::target::load::{Lease, Spent};
 use crate::target::{Target, Targets};
+use crate::wire::doc::Doc;
 use http::Method;
 use std::time::{Duration, Instant};
 
 /// Picks targets for one exchange until one has answered.
 pub struct Round<'a> {
     pub targets: &'a Targets,
-    /// Which have been tried: they are not tried again while another is left.
-    tried: Vec<bool>,
+    bearing: &'a Bearing,
+    /// What may become of each target; nothing is noted of a lone one.
+    places: Vec<Place>,
     left: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Free,
+    /// It was tried: not again while another is left.
+    Tried,
+    /// The request asks for others.
+    Closed,
 }
 
 /// A target that a request is sent to.
@@ -20,14 +33,21 @@ pub struct Seat<'a> {
     pub index: usize,
     pub target: &'a Target,
     entry: Option<Entry<'a>>,
+    /// Of several targets: what it bears is measured.
+    lease: Option<Lease>,
 }
 
 impl<'a> Round<'a> {
     /// A round in which nothing was tried yet.
-    pub fn new(targets: &'a Targets) -> Self {
-        // A lone target needs no memory.
-        let tried = if targets.list.len() > 1 { vec![false; targets.list.len()] } else { Vec::new() };
-        Self { targets, tried, left: targets.policy.failover.retries }
+    pub fn new(targets: &'a Targets, bearing: &'a Bearing, doc: &Doc) -> Self {
+        let places = match targets.list.len() {
+            0 | 1 => Vec::new(),
+            count => {
+                let eligible = targets.eligible(doc);
+                (0..count).map(|index| if eligible(index) { Place::Free } else { Place::Closed }).collect()
+            }
+        };
+        Self { targets, bearing, places, left: targets.policy.failover.retries }
     }
 
     /// The target to begin with. An error if all are out: then it says for how long.
@@ -50,10 +70,11 @@ impl<'a> Round<'a> {
         let list = &self.targets.list;
         if let [target] = list.as_slice() {
             // Whatever is wrong with it, its own answer says more than ours would.
-            return Some(Seat { index: 0, target, entry: target.health.enter(now) });
+            return Some(Seat { index: 0, target, entry: target.state.health.enter(now), lease: None });
         }
         self.untried(now).or_else(|| {
-            self.tried.fill(false);
+            let tried = self.places.iter_mut().filter(|place| **place == Place::Tried);
+            tried.for_each(|place| *place = Place::Free);
             self.untried(now)
         })
     }
@@ -62,17 +83,18 @@ impl<'a> Round<'a> {
         let list = &self.targets.list;
         loop {
             let usable = |index: usize| {
-                self.tried.get(index) == Some(&false)
+                self.places.get(index) == Some(&Place::Free)
                     && list.get(index).is_some_and(|target| target.admits(now))
             };
-            let index = self.targets.balancer.pick(&usable)?;
+            let index = self.targets.balancer.pick(&self.bearing.turn(&usable, now))?;
             let target = list.get(index)?;
-            if let Some(tried) = self.tried.get_mut(index) {
-                *tried = true;
+            if let Some(place) = self.places.get_mut(index) {
+                *place = Place::Tried;
             }
             // None where another exchange has just taken the trial.
-            if let Some(entry) = target.health.enter(now) {
-                return Some(Seat { index, target, entry: Some(entry) });
+            if let Some(entry) = target.state.health.enter(now) {
+                let lease = Some(target.state.begin(now));
+                return Some(Seat { index, target, entry: Some(entry), lease });
             }
         }
     }
@@ -87,19 +109,25 @@ impl<'a> Round<'a> {
 }
 
 impl Seat<'_> {
-    /// The target did what it should.
-    pub fn succeeded(self) {
+    /// The target did what it should, and took that for it.
+    pub fn succeeded(self, spent: Option<&Spent>) {
         if let Some(entry) = self.entry {
             entry.succeeded();
+        }
+        if let Some((lease, spent)) = self.lease.zip(spent) {
+            lease.settle(spent, Instant::now());
         }
     }
 
     /// It failed. Only failures that the criteria list say something of its health.
     pub fn failed(self, targets: &Targets, failure: Failure) {
+        let (policy, now) = (&targets.policy, Instant::now());
         let Some(entry) = self.entry else { return };
-        let policy = &targets.policy;
         if policy.failover.lists(failure) {
-            entry.failed(Instant::now(), policy.tolerance);
+            entry.failed(now, policy.tolerance);
+            if let Some(lease) = self.lease {
+                lease.fail(now);
+            }
         } else if matches!(failure, Failure::Status(_)) {
             // An upstream that refuses what one client asked is well.
             entry.succeeded();

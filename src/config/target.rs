@@ -56,6 +56,9 @@ pub struct ModelConf {
     pub provider: String,
     #[serde(default)]
     pub name: Option<String>,
+    /// By which clients may ask for it.
+    #[serde(default)]
+    pub model_alias: Option<String>,
     #[serde(default)]
     pub options: OptionsConf,
 }

@@ -7,8 +7,10 @@ use crate::config::rules::get;
 use crate::config::schema::{Field, Record, Rule};
 use crate::error::Result;
 use crate::provider::{self, Provider};
-use crate::target::pick::RoundRobin;
+use crate::target::balance::Balancer;
+use crate::target::balance::settings::Settings;
 use crate::target::policy::Policy;
+use crate::target::state::State;
 use crate::target::{Streaming, Target, Targets};
 use crate::upstream::endpoint::Timeouts;
 use serde_json::Value;
@@ -68,7 +70,7 @@ struct Answers {
 }
 
 fn build(conf: Conf<'_>) -> Result<Arc<dyn Plugin>> {
-    assemble(conf, &[conf.config], conf.timeouts, Policy::default())
+    assemble(conf, &[conf.config], conf.timeouts, Policy::default(), &Settings::default())
 }
 
 /// Puts an instance together from the configuration and its targets.
@@ -77,13 +79,16 @@ pub fn assemble(
     targets: &[&Value],
     timeouts: Timeouts,
     policy: Policy,
+    settings: &Settings,
 ) -> Result<Arc<dyn Plugin>> {
     let answers: Answers = conf.read()?;
-    let list = targets.iter().map(|raw| Target::load(raw, timeouts)).collect::<Result<Vec<_>>>()?;
+    let states = State::shared(conf.id, targets);
+    let loaded = targets.iter().zip(states).map(|(raw, state)| Target::load(raw, state, timeouts));
+    let list = loaded.collect::<Result<Vec<_>>>()?;
     Ok(Arc::new(AiProxy(Arc::new(Targets {
         plugin: conf.id,
         log_key: "proxy",
-        balancer: RoundRobin::new(list.iter().map(|target| target.conf.weight)),
+        balancer: Balancer::load(settings, &list)?,
         list,
         native: provider::find(&answers.llm_format).and_then(Provider::native),
         streaming: answers.response_streaming,

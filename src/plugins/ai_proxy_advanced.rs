@@ -11,6 +11,7 @@ use crate::config::schema::{Conditional, Field, Kind, Match, Record, Rule};
 use crate::config::{formats, schema::Kind::Any};
 use crate::error::Result;
 use crate::provider::vocabulary;
+use crate::target::balance::settings::NO_ACCURACY;
 use crate::target::failover::Failover;
 use crate::target::health::Tolerance;
 use crate::target::policy::{Abandoned, Policy};
@@ -76,7 +77,12 @@ fn rules() -> Vec<Rule> {
             message: None,
         })
     };
-    vec![Rule::Check(formats_fit), semantic("config.embeddings"), semantic("config.vectordb")]
+    vec![
+        Rule::Check(formats_fit),
+        Rule::Check(strategy_is_served),
+        semantic("config.embeddings"),
+        semantic("config.vectordb"),
+    ]
 }
 
 fn formats_fit(plugin: &Value, out: &mut Problems<'_>) {
@@ -85,6 +91,14 @@ fn formats_fit(plugin: &Value, out: &mut Problems<'_>) {
         for (index, target) in targets.iter().enumerate() {
             llm::check_format(format, target, &format!("config.targets[{index}]"), out);
         }
+    }
+}
+
+fn strategy_is_served(plugin: &Value, out: &mut Problems<'_>) {
+    let text = |path| llm::text(plugin, path);
+    let usage = text("config.balancer.algorithm") == Some("lowest-usage");
+    if usage && text("config.balancer.tokens_count_strategy") == Some("llm-accuracy") {
+        out.at("config.balancer.tokens_count_strategy").push(NO_ACCURACY);
     }
 }
 
@@ -271,10 +285,9 @@ impl Balancer {
     }
 }
 
-/// Until the other algorithms are built, targets take turns by weight whatever `algorithm` says.
 fn build(conf: Conf<'_>) -> Result<Arc<dyn Plugin>> {
     let Settings { balancer } = conf.read()?;
     let targets: Vec<&Value> =
         conf.config.get("targets").and_then(Value::as_array).into_iter().flatten().collect();
-    assemble(conf, &targets, balancer.timeouts(), balancer.policy())
+    assemble(conf, &targets, balancer.timeouts(), balancer.policy(), &conf.read()?)
 }

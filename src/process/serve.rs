@@ -1,5 +1,6 @@
 //! `tollgate run`: from flags to listeners, until SIGTERM has been served.
 
+use super::descriptions::DescriptionKeeper;
 use super::flags::Run;
 use super::reload::{self, Reloader};
 use super::settings::Settings;
@@ -43,6 +44,7 @@ pub fn run(flags: &Run) -> Result<(), String> {
         Reloader { files: flags.config.clone(), live: live.clone() },
     ));
     server.add_service(background_service("tokens", TokenKeeper::default()));
+    server.add_service(background_service("descriptions", DescriptionKeeper::default()));
     if let Some(address) = flags.mock_llm {
         let socket = bound(address, "simulated model")?;
         server.add_service(background_service("mock-llm", Model(socket)));

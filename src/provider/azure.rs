@@ -2,6 +2,7 @@
 
 use super::auth::azure;
 use super::auth::token::Token;
+use super::embedding::Embedder;
 use super::openai::{OpenAiDialect, Vendor};
 use super::{Call, Decoded, Dialect, Driver, Outbound, Pair, Provider, StreamPlan};
 use crate::config::problems::Problems;
@@ -11,6 +12,8 @@ use crate::error::{Error, Result};
 use crate::wire::address::segment;
 use bytes::Bytes;
 use std::sync::Arc;
+
+mod embed;
 
 /// `provider: azure`.
 pub struct Azure;
@@ -64,6 +67,10 @@ impl Provider for Azure {
             meta: meta.map(|(name, value)| (name, value.to_owned())).into(),
             ..driver
         })
+    }
+
+    fn embeddings(&self) -> Option<&'static dyn Embedder> {
+        Some(&embed::AzureEmbedder)
     }
 }
 

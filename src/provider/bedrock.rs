@@ -1,6 +1,7 @@
 //! Amazon Bedrock: the Converse API, which has one form for the models of all vendors.
 
 use super::auth::sigv4::{self, Sigv4};
+use super::embedding::Embedder;
 use super::native::NativeFormat;
 use super::{Call, Decoded, Dialect, Driver, Outbound, Provider, StreamPlan};
 use crate::config::problems::Problems;
@@ -13,6 +14,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 mod decode;
+mod embed;
 mod encode;
 mod media;
 mod messages;
@@ -54,6 +56,10 @@ impl Provider for Bedrock {
 
     fn native(&self) -> Option<&'static dyn NativeFormat> {
         Some(&native::BedrockFormat)
+    }
+
+    fn embeddings(&self) -> Option<&'static dyn Embedder> {
+        Some(&embed::BedrockEmbedder)
     }
 }
 

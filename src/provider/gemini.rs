@@ -2,6 +2,7 @@
 
 use super::auth::token::Token;
 use super::auth::{gcp, refuse_override};
+use super::embedding::Embedder;
 use super::native::NativeFormat;
 use super::{Call, Decoded, Dialect, Driver, Outbound, Provider, StreamPlan};
 use crate::config::problems::Problems;
@@ -17,6 +18,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 mod decode;
+mod embed;
 mod encode;
 mod native;
 mod parts;
@@ -72,6 +74,10 @@ impl Provider for Gemini {
 
     fn native(&self) -> Option<&'static dyn NativeFormat> {
         Some(&native::GeminiFormat)
+    }
+
+    fn embeddings(&self) -> Option<&'static dyn Embedder> {
+        Some(&embed::GeminiEmbedder)
     }
 }
 

@@ -5,6 +5,7 @@
 //!
 // KONG(llm/drivers/huggingface.lua): Kong's default, api-inference.huggingface.co, is no more.
 
+use super::embedding::Embedder;
 use super::openai::{OpenAiDialect, Vendor};
 use super::parameter::Parameter;
 use super::{Call, Driver, Provider};
@@ -18,6 +19,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 mod chat;
+mod embed;
 mod text;
 
 /// `provider: huggingface`.
@@ -54,6 +56,10 @@ impl Provider for HuggingFace {
             Operation::Completions => Driver::new(ROUTER, "", text::TextDialect { wishes }),
             Operation::Preserve => Driver::new(ROUTER, "/", text::TextDialect { wishes }),
         })
+    }
+
+    fn embeddings(&self) -> Option<&'static dyn Embedder> {
+        Some(&embed::HuggingFaceEmbedder)
     }
 }
 

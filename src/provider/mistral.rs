@@ -1,5 +1,6 @@
 //! Mistral: its own cloud or any server with its models, in OpenAI's dialect or Ollama's.
 
+use super::embedding::Embedder;
 use super::ollama::OllamaDialect;
 use super::openai::{OpenAiDialect, Vendor, path};
 use super::{Call, Decoded, Dialect, Driver, End, Outbound, Provider, StreamDecoder, StreamPlan};
@@ -13,6 +14,8 @@ use crate::wire::client_stream::ClientStream;
 use crate::wire::frame::{Frame, Framing};
 use bytes::Bytes;
 use serde::Deserialize;
+
+mod embed;
 
 /// `provider: mistral`.
 pub struct Mistral;
@@ -54,6 +57,10 @@ impl Provider for Mistral {
             return Ok(Driver::new(CLOUD, "/v1/fim/completions", FimDialect { openai }));
         }
         Ok(Driver::new(CLOUD, path(conf.route_type), openai))
+    }
+
+    fn embeddings(&self) -> Option<&'static dyn Embedder> {
+        Some(&embed::MistralEmbedder)
     }
 }
 

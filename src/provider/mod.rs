@@ -29,6 +29,7 @@ pub mod auth;
 pub mod azure;
 pub mod bedrock;
 pub mod cohere;
+pub mod embedding;
 pub mod gemini;
 pub mod huggingface;
 pub mod llama2;
@@ -81,6 +82,11 @@ pub trait Provider: Send + Sync + 'static {
 
     /// Its own API as the language of clients, where `llm_format` may name it.
     fn native(&self) -> Option<&'static dyn native::NativeFormat> {
+        None
+    }
+
+    /// How its models make embeddings, if it has such.
+    fn embeddings(&self) -> Option<&'static dyn embedding::Embedder> {
         None
     }
 }

@@ -3,6 +3,7 @@
 //! The request is an edit of the client's own text, the reply and the stream are the upstream's own
 //! bytes: a field that nobody here knows passes in both directions.
 
+use super::embedding::Embedder;
 use super::{Call, Decoded, Dialect, Driver, Outbound, Provider, StreamPlan};
 use crate::config::problems::Problems;
 use crate::config::target::{Operation, TargetConf};
@@ -13,6 +14,8 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+
+mod embed;
 
 /// `provider: openai`.
 pub struct OpenAi;
@@ -31,6 +34,10 @@ impl Provider for OpenAi {
     fn load(&self, conf: &TargetConf) -> Result<Driver> {
         let dialect = OpenAiDialect::new(Vendor::OpenAi);
         Ok(Driver::new("https://api.openai.com", path(conf.route_type), dialect))
+    }
+
+    fn embeddings(&self) -> Option<&'static dyn Embedder> {
+        Some(&embed::OpenAiEmbedder)
     }
 }
 

@@ -108,7 +108,9 @@ fn model(doc: &Doc, conf: &TargetConf) -> Result<String> {
         }
     };
     let asked = asked.filter(|name| !name.is_empty());
+    let alias = conf.model.model_alias.as_deref();
     match (&conf.model.name, asked) {
+        (Some(own), Some(asked)) if alias == Some(&*asked) => Ok(own.clone()),
         (Some(own), Some(asked)) if *own != *asked => {
             Err(Error::bad_request(format!("cannot use own model - must be: {own}")))
         }

@@ -3,6 +3,7 @@
 //! Both are read without a lock on every pick, by all worker threads. Time is given, not looked at,
 //! so that tests need not wait.
 
+use super::fingerprint::Fingerprint;
 use once_cell::sync::Lazy;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -143,11 +144,11 @@ pub struct Quota {
     until: AtomicU64,
 }
 
-static QUOTAS: Lazy<Mutex<HashMap<u64, Weak<Quota>>>> = Lazy::new(Mutex::default);
+static QUOTAS: Lazy<Mutex<HashMap<Fingerprint, Weak<Quota>>>> = Lazy::new(Mutex::default);
 
 impl Quota {
     /// The quota of that key.
-    pub fn shared(key: u64) -> Arc<Self> {
+    pub fn shared(key: Fingerprint) -> Arc<Self> {
         let mut all = QUOTAS.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = all.get(&key).and_then(Weak::upgrade) {
             return known;
@@ -241,12 +242,13 @@ mod tests {
 
     #[test]
     fn a_quota_is_shared_and_the_longest_word_counts() {
-        let (one, other) = (Quota::shared(0xA11), Quota::shared(0xA11));
+        let (one, other) =
+            (Quota::shared(Fingerprint::of_bytes(b"one")), Quota::shared(Fingerprint::of_bytes(b"one")));
         let now = Instant::now();
         one.cool(now, SECOND * 3);
         other.cool(now, SECOND);
         assert_eq!(other.left(now), Some(SECOND * 3));
         assert_eq!(other.left(now + SECOND * 3), None);
-        assert_eq!(Quota::shared(0xB22).left(now), None);
+        assert_eq!(Quota::shared(Fingerprint::of_bytes(b"other")).left(now), None);
     }
 }

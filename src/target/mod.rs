@@ -2,11 +2,15 @@
 //! settle again.
 
 pub mod ask;
+pub mod balance;
 pub mod cooldown;
+pub mod embed;
 pub mod failover;
+pub mod fingerprint;
 pub mod health;
-pub mod pick;
+pub mod load;
 pub mod policy;
+pub mod state;
 pub mod template;
 
 use crate::config::target::{Operation, TargetConf};
@@ -18,10 +22,13 @@ use crate::provider::native::NativeFormat;
 use crate::provider::{Driver, Provider};
 use crate::upstream::endpoint::{Endpoint, Timeouts};
 use crate::wire::address::Address;
-use health::{Breaker, Condition, Quota};
+use crate::wire::doc::Doc;
+use balance::Balancer;
+use fingerprint::Fingerprint;
+use health::{Condition, Quota};
 use http::HeaderValue;
-use serde_json::Value;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use serde_json::{Value, json};
+use state::State;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -47,13 +54,27 @@ pub struct Targets {
     pub list: Vec<Target>,
     /// The provider's own API, where clients speak it.
     pub native: Option<&'static dyn NativeFormat>,
-    pub balancer: pick::RoundRobin,
+    pub balancer: Balancer,
     pub streaming: Streaming,
     /// Bytes of a request body at most.
     pub max_body: usize,
     pub model_header: bool,
     pub timeouts: Timeouts,
     pub policy: policy::Policy,
+}
+
+impl Targets {
+    /// Which targets a request may go to: if it asks for a model by an alias, those of that alias.
+    pub fn eligible(&self, doc: &Doc) -> impl Fn(usize) -> bool {
+        let known = |asked: &str| self.list.iter().any(|target| target.alias() == Some(asked));
+        let aliased = self.list.iter().any(|target| target.alias().is_some());
+        let asked = if aliased { doc.text("model").filter(|asked| known(asked)) } else { None };
+        let asked = asked.map(std::borrow::Cow::into_owned);
+        move |index| match &asked {
+            Some(asked) => self.list.get(index).is_some_and(|target| target.alias() == Some(asked)),
+            None => true,
+        }
+    }
 }
 
 /// One target.
@@ -63,10 +84,12 @@ pub struct Target {
     pub provider: &'static str,
     pub price: Option<Price>,
     pub metrics: Arc<TargetMetrics>,
-    pub health: Arc<Breaker>,
+    /// What the provider counts together with those of other targets.
     pub quota: Arc<Quota>,
     /// `provider/model` for the client, where the configuration names the model.
     pub shown: Option<HeaderValue>,
+    /// What is measured of it.
+    pub state: Arc<State>,
     plan: Plan,
 }
 
@@ -101,8 +124,9 @@ pub struct Settled {
 }
 
 impl Target {
-    /// Settles what can be settled at load. `raw` is the target's checked configuration.
-    pub fn load(raw: &Value, timeouts: Timeouts) -> Result<Self> {
+    /// Settles what can be settled at load. `raw` is the target's checked configuration, `state` what
+    /// is known of it already.
+    pub fn load(raw: &Value, state: Arc<State>, timeouts: Timeouts) -> Result<Self> {
         let conf = typed(raw)?;
         let dynamic = raw.get("model").is_some_and(template::is_dynamic);
         let name = conf.model.provider.as_str();
@@ -117,9 +141,9 @@ impl Target {
             shown: label.and_then(|model| HeaderValue::try_from(format!("{provider}/{model}")).ok()),
             price: Price::new(conf.model.options.input_cost, conf.model.options.output_cost),
             metrics: Arc::new(TargetMetrics::new(provider, label)),
-            health: Arc::default(),
             quota: Quota::shared(quota_key(raw, &plan)),
             conf,
+            state,
             plan,
         })
     }
@@ -136,18 +160,23 @@ impl Target {
     pub fn condition(&self, now: Instant) -> Condition {
         match self.quota.left(now) {
             Some(_) => Condition::Cooling,
-            None => self.health.condition(now),
+            None => self.state.health.condition(now),
         }
     }
 
     /// Whether a request may be sent to it now.
     pub fn admits(&self, now: Instant) -> bool {
-        self.quota.left(now).is_none() && self.health.admits(now)
+        self.quota.left(now).is_none() && self.state.health.admits(now)
     }
 
     /// How long it is still out.
     pub fn left(&self, now: Instant) -> Option<Duration> {
-        self.quota.left(now).max(self.health.left(now))
+        self.quota.left(now).max(self.state.health.left(now))
+    }
+
+    /// The name by which clients may ask for its model.
+    pub fn alias(&self) -> Option<&str> {
+        self.conf.model.model_alias.as_deref()
     }
 
     /// The target as this request sees it.
@@ -170,17 +199,14 @@ impl Target {
 }
 
 /// What a provider counts together: who asks whom, where, for which model.
-fn quota_key(raw: &Value, plan: &Plan) -> u64 {
-    let mut key = DefaultHasher::new();
-    for pointer in ["/auth", "/model/provider", "/model/name"] {
-        raw.pointer(pointer).map(Value::to_string).hash(&mut key);
-    }
-    match plan {
+fn quota_key(raw: &Value, plan: &Plan) -> Fingerprint {
+    let field = |pointer| raw.pointer(pointer).cloned();
+    let place = match plan {
         // The region is a part of the host.
-        Plan::Settled(settled) => settled.address.authority.hash(&mut key),
-        _ => raw.pointer("/model/options").map(Value::to_string).hash(&mut key),
-    }
-    key.finish()
+        Plan::Settled(settled) => Some(settled.address.authority.clone().into()),
+        Plan::Dynamic(_) | Plan::Unknown(_) => field("/model/options"),
+    };
+    Fingerprint::of(&json!([field("/auth"), field("/model/provider"), field("/model/name"), place]))
 }
 
 fn typed(raw: &Value) -> Result<TargetConf> {
