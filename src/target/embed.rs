@@ -107,9 +107,9 @@ impl Service {
     fn load(conf: &Value, dimensions: u32) -> Result<Self> {
         let conf = typed(conf)?;
         let name = conf.model.provider.as_str();
-        let embedder = provider::find(name).and_then(Provider::embeddings).ok_or_else(|| {
-            Error::new(Kind::Internal, format!("embeddings.model.provider: '{name}' makes no embeddings"))
-        })?;
+        let embedder = provider::find(name)
+            .and_then(Provider::embeddings)
+            .ok_or_else(|| Error::new(Kind::Internal, format!("provider '{name}' makes no embeddings")))?;
         Ok(Self { embeddings: embedder.load(&conf, dimensions)?, auth: Auth::load(&conf.auth)? })
     }
 
