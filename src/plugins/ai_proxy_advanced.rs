@@ -47,7 +47,8 @@ pub fn schema() -> Record {
         Field::record("balancer", balancer_record()).required().doc("How a target is chosen."),
         Field::record("embeddings", embeddings_record())
             .doc("The model that compares prompts with descriptions."),
-        Field::record("vectordb", vectordb_record()).doc("Where embeddings are kept."),
+        Field::record("vectordb", vectordb_record())
+            .doc("How embeddings are compared; their vectors are kept in the process."),
         Field::one_of(
             "genai_category",
             &[
@@ -205,7 +206,7 @@ fn vectordb_record() -> Record {
         Field::one_of("distance_metric", &["cosine", "euclidean"])
             .required()
             .doc("How embeddings are compared."),
-        Field::number("threshold", 0.0, 1.0).doc("How near a description has to be."),
+        Field::number("threshold", 0.0, 1.0).doc("The largest distance at which a description still counts."),
         Field::record("redis", redis::record(Some("127.0.0.1"))).required(),
         Field::record("pgvector", pgvector_record()).required(),
     ])
