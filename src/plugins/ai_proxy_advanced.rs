@@ -12,6 +12,7 @@ use crate::config::{formats, schema::Kind::Any};
 use crate::error::Result;
 use crate::provider::vocabulary;
 use crate::target::balance::settings::NO_ACCURACY;
+use crate::target::embed::Model;
 use crate::target::failover::Failover;
 use crate::target::health::Tolerance;
 use crate::target::policy::{Abandoned, Policy};
@@ -49,7 +50,8 @@ pub fn schema() -> Record {
         Field::record("balancer", balancer_record()).required().doc("How a target is chosen."),
         Field::record("embeddings", embeddings_record())
             .doc("The model that compares prompts with descriptions."),
-        Field::record("vectordb", vectordb_record()).doc("Where embeddings are kept."),
+        Field::record("vectordb", vectordb_record())
+            .doc("How embeddings are compared; their vectors are kept in the process."),
         Field::one_of(
             "genai_category",
             &[
@@ -80,6 +82,7 @@ fn rules() -> Vec<Rule> {
     vec![
         Rule::Check(formats_fit),
         Rule::Check(strategy_is_served),
+        Rule::Check(embeddings_load),
         semantic("config.embeddings"),
         semantic("config.vectordb"),
     ]
@@ -99,6 +102,18 @@ fn strategy_is_served(plugin: &Value, out: &mut Problems<'_>) {
     let usage = text("config.balancer.algorithm") == Some("lowest-usage");
     if usage && text("config.balancer.tokens_count_strategy") == Some("llm-accuracy") {
         out.at("config.balancer.tokens_count_strategy").push(NO_ACCURACY);
+    }
+}
+
+/// What the provider of embeddings says of their options.
+fn embeddings_load(plugin: &Value, out: &mut Problems<'_>) {
+    let semantic = llm::text(plugin, "config.balancer.algorithm") == Some("semantic");
+    let mut out = out.at("config.embeddings");
+    let sound = semantic && out.below(0).next().is_none();
+    if let Some(conf) = get(plugin, "config.embeddings").filter(|conf| sound && conf.is_object())
+        && let Err(error) = Model::load(conf, 1)
+    {
+        out.push(error.message());
     }
 }
 
@@ -146,7 +161,7 @@ fn balancer_record() -> Record {
         Field::new("failover_criteria", Kind::one_of(CRITERIA).set())
             .default(json!(["error", "timeout"]))
             .doc("What makes another target be tried."),
-        Field::text("hash_on_header")
+        Field::checked("hash_on_header", formats::header_name)
             .default("X-Kong-LLM-Request-ID")
             .doc("Header that consistent hashing goes by."),
         Field::one_of("latency_strategy", &["tpot", "e2e"])
@@ -206,7 +221,7 @@ fn vectordb_record() -> Record {
         Field::one_of("distance_metric", &["cosine", "euclidean"])
             .required()
             .doc("How embeddings are compared."),
-        Field::number("threshold", 0.0, 1.0).doc("How near a description has to be."),
+        Field::number("threshold", 0.0, 1.0).doc("The largest distance at which a description still counts."),
         Field::record("redis", redis::record(Some("127.0.0.1"))).required(),
         Field::record("pgvector", pgvector_record()).required(),
     ])

@@ -107,9 +107,9 @@ impl Service {
     fn load(conf: &Value, dimensions: u32) -> Result<Self> {
         let conf = typed(conf)?;
         let name = conf.model.provider.as_str();
-        let embedder = provider::find(name).and_then(Provider::embeddings).ok_or_else(|| {
-            Error::new(Kind::Internal, format!("embeddings.model.provider: '{name}' makes no embeddings"))
-        })?;
+        let embedder = provider::find(name)
+            .and_then(Provider::embeddings)
+            .ok_or_else(|| Error::new(Kind::Internal, format!("provider '{name}' makes no embeddings")))?;
         Ok(Self { embeddings: embedder.load(&conf, dimensions)?, auth: Auth::load(&conf.auth)? })
     }
 
@@ -119,10 +119,11 @@ impl Service {
         text: &str,
         purpose: Purpose,
     ) -> Result<Vec<f32>, Failed> {
-        if let Some(token) = &self.embeddings.identity {
-            token.ready().await;
-        }
         let whole = if purpose == Purpose::Asked { PATIENCE.0 } else { PATIENCE.1 };
+        if let Some(token) = &self.embeddings.identity {
+            // If it takes too long, the call fails for want of a token.
+            let _ = tokio::time::timeout(whole, token.ready()).await;
+        }
         let timeouts = Timeouts { connect: whole, read: whole, write: whole };
         let call = self.call(text, purpose)?;
         let answer = fetch(connections, call, Limits { timeouts, whole, body: ANSWER }).await;

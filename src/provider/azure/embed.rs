@@ -23,7 +23,7 @@ impl Embedder for AzureEmbedder {
             (None, Some(_)) => String::new(),
             (None, None) => {
                 return Err(Error::bad_request(
-                    "embeddings.model.options: set 'azure.instance' or 'upstream_url' for azure provider",
+                    "must set 'model.options.azure.instance' or 'model.options.upstream_url' for azure provider",
                 ));
             }
         };
@@ -69,6 +69,6 @@ mod tests {
             "h/openai/deployments/text-embedding-3-large/embeddings?api-version=2023-05-15"
         );
         let error = load("azure", MODEL, &json!({}), &json!({})).err().unwrap();
-        assert!(error.message().contains("set 'azure.instance'"), "{error}");
+        assert!(error.message().contains("set 'model.options.azure.instance'"), "{error}");
     }
 }

@@ -34,7 +34,7 @@ use std::time::Instant;
 /// One pick.
 #[derive(Clone, Copy)]
 pub struct Turn<'a> {
-    /// Whether a target may be chosen.
+    /// Whether a target may be chosen. It is asked under a lock: it must be quick, and pick nothing itself.
     pub usable: &'a dyn Fn(usize) -> bool,
     /// What the request hashes by.
     pub key: Option<&'a [u8]>,

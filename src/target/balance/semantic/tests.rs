@@ -237,5 +237,5 @@ async fn descriptions_are_embedded_once_and_errors_are_told() {
     assert!(error.message().starts_with("the embeddings model was not reached: "), "{error}");
     let conf = json!({"model": {"provider": "cohere", "name": "m"}});
     let error = Space::new(&conf, 2, Vec::new()).err().unwrap();
-    assert_eq!(error.message(), "embeddings.model.provider: 'cohere' makes no embeddings");
+    assert_eq!(error.message(), "provider 'cohere' makes no embeddings");
 }
