@@ -2,6 +2,7 @@
 //! settle again.
 
 pub mod ask;
+pub mod letter;
 pub mod pick;
 pub mod template;
 
