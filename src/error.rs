@@ -73,6 +73,10 @@ pub enum Kind {
     Timeout,
     /// The upstream's answer cannot be read as what it should be.
     BadReply,
+    /// A model that a plugin asked gave no answer that can be used.
+    Unconsulted,
+    /// The service behind a plugin that asks it itself did not answer.
+    Subrequest,
 }
 
 struct Row {
@@ -106,6 +110,8 @@ impl Kind {
             Self::Unreachable => (502, "unreachable", Upstream, Core, true),
             Self::Timeout => (504, "timeout", Upstream, Core, true),
             Self::BadReply => (500, "bad_reply", Upstream, Ai, true),
+            Self::Unconsulted => (400, "unconsulted", Upstream, Ai, false),
+            Self::Subrequest => (500, "subrequest", Upstream, Ai, false),
         };
         Row { status, label, origin, face, failover }
     }

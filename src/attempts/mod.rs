@@ -9,6 +9,7 @@ pub mod downstream;
 pub mod encode;
 pub mod native;
 pub mod relay;
+pub mod rewritten;
 pub mod stream;
 
 use crate::accept::id::RequestId;
@@ -108,7 +109,7 @@ pub async fn serve(
     let chain = entry.chain_of(x.consumer.as_deref());
     let Some(targets) = chain.targets.clone() else { return Err(collect::internal().into()) };
     let limit = chain.body_limit.unwrap_or(targets.max_body);
-    let doc = read(session, x, (&targets, limit), patience).await?;
+    let doc = read(connections, session, x, (&targets, limit), patience).await?;
     let native = match targets.native {
         Some(format) => Some(native::read(format, &place(session, x), doc.clone())?),
         None => None,
@@ -140,6 +141,7 @@ fn place<'a>(session: &'a Session, x: &'a Exchange) -> Place<'a> {
 /// The request's body as a document. What cannot be read as JSON is an error, but on routes that
 /// forward what they do not understand.
 async fn read(
+    connections: &Arc<Connections>,
     session: &mut Session,
     x: &mut Exchange,
     (targets, limit): (&Targets, usize),
@@ -148,7 +150,10 @@ async fn read(
     let from = Instant::now();
     let body = accept::body(&mut session.downstream_session, limit, patience).await;
     x.answer.waited += from.elapsed();
-    let body = body?;
+    let mut body = body?;
+    if x.chain().rewrites() {
+        body = Box::pin(phases::rewrite_request(connections, session.req_header(), x, body)).await?;
+    }
     let content_type = session.req_header().headers.get(header::CONTENT_TYPE);
     let format = form::format(content_type.and_then(|value| value.to_str().ok()))?;
     let preserve = targets.list.iter().all(|target| target.conf.route_type == Operation::Preserve);
@@ -172,6 +177,7 @@ struct Plan<'a> {
 impl<'a> Plan<'a> {
     /// Settles the target for this request, and checks that it serves it.
     fn of(session: &Session, x: &mut Exchange, targets: &'a Targets) -> Result<Self> {
+        let collects = x.chain().rewrites_answer();
         let Some(ai) = x.ai.as_mut() else { return Err(collect::internal()) };
         let Some(target) = targets.list.get(ai.target) else { return Err(collect::internal()) };
         let head = session.req_header();
@@ -181,7 +187,8 @@ impl<'a> Plan<'a> {
             query: head.uri.query().unwrap_or_default(),
         };
         let settled = target.settle(&source, targets.timeouts)?;
-        let ask = asked(ai, &settled.conf)?;
+        let mut ask = asked(ai, &settled.conf)?;
+        ask.stream &= !collects;
         ai.model.clone_from(&ask.model);
         (ai.stream, ai.meta) = (ask.stream, settled.driver.meta.clone());
         Ok(Self { target, settled, ask, doc: ai.doc.clone(), id: x.id, now: x.started_at / 1000 })
@@ -223,7 +230,7 @@ async fn attempt(
     // Pinned here: it is the largest part of the exchange's future, and moving it is copying it.
     let sent = std::pin::pin!(connections.send(&plan.settled.endpoint, &request, targets.timeouts));
     match answer(&mut down, x, sent, plan.ask.stream).await {
-        Ok(answer) => deliver(&mut down, x, &plan, answer, account).await,
+        Ok(answer) => deliver(&mut down, (connections, x), &plan, answer, account).await,
         Err(error) => {
             let sent = request.sent.load(Ordering::Relaxed);
             Err(unanswered(x, &plan, sent, account, error))
@@ -234,7 +241,7 @@ async fn attempt(
 /// Gives the client what the upstream answered.
 async fn deliver(
     down: &mut Downstream<'_>,
-    x: &mut Exchange,
+    (connections, x): (&Arc<Connections>, &mut Exchange),
     plan: &Plan<'_>,
     answer: Answer,
     mut account: Account,
@@ -255,7 +262,11 @@ async fn deliver(
         added: std::mem::take(&mut x.answer.added),
     };
     down.waited = Duration::ZERO;
-    let result = respond(down, &current, answer, &mut account).await;
+    let result = if x.chain().rewrites_answer() {
+        Box::pin(rewritten::respond(down, &current, answer, &mut account, (connections, x))).await
+    } else {
+        respond(down, &current, answer, &mut account).await
+    };
     x.upstream.waited += down.waited;
     x.upstream.received = down.waited;
     x.answer.client_gone = down.gone;

@@ -2,6 +2,7 @@
 //! settle again.
 
 pub mod ask;
+pub mod consult;
 pub mod letter;
 pub mod pick;
 pub mod template;
