@@ -124,3 +124,74 @@ async fn an_authority_of_ones_own_can_be_trusted() {
     let gateway = Gateway::start_in(&config, &[("SSL_CERT_FILE", AUTHORITY)]).await;
     assert_eq!(post(&gateway, "{}").await.status, 200);
 }
+
+/// tinyproxy, told by its log what it does; stopped when dropped.
+struct Tinyproxy {
+    child: std::process::Child,
+    address: SocketAddr,
+    folder: tempfile::TempDir,
+}
+
+impl Tinyproxy {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let address = support::gateway::free();
+        let path = folder.path().display();
+        let config = format!(
+            "Port {}\nListen 127.0.0.1\nAllow 127.0.0.1\nMaxClients 10\nLogLevel Info\n\
+             LogFile \"{path}/log\"\nPidFile \"{path}/pid\"\n",
+            address.port()
+        );
+        std::fs::write(folder.path().join("conf"), config).unwrap();
+        let conf = folder.path().join("conf");
+        let child = std::process::Command::new("tinyproxy").args(["-d", "-c"]).arg(conf).spawn();
+        let child = child.expect("tinyproxy is installed: `make genuine-proxy` does that");
+        let listens = async || tokio::net::TcpStream::connect(address).await.is_ok();
+        support::eventually("tinyproxy listens", listens).await;
+        Self { child, address, folder }
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Tinyproxy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs tinyproxy: make genuine-proxy"]
+async fn a_genuine_proxy_carries_both_schemes() {
+    let proxy = Tinyproxy::start().await;
+    let model = model("{}").await;
+    let server = tls(model.address).await;
+    let mut changes = through("https", proxy.address);
+    let (status, text) = transformed(&format!("https://{server}/v1"), &changes).await;
+    assert_eq!(status, 400);
+    assert!(text.ends_with("the upstream's certificate is not trusted"), "{text}");
+    assert!(model.calls().is_empty());
+    changes["https_verify"] = json!(false);
+    assert_eq!(transformed(&format!("https://{server}/v1"), &changes).await.0, 200);
+    assert_eq!(model.calls()[0].line, "POST /v1 HTTP/1.1");
+    assert!(proxy.log().contains(&format!("CONNECT {server}")), "{}", proxy.log());
+    let url = format!("{}/v2", model.url());
+    assert_eq!(transformed(&url, &through("http", proxy.address)).await.0, 200);
+    let call = &model.calls()[1];
+    assert_eq!(call.line, "POST /v2 HTTP/1.1", "the proxy has taken the host off");
+    assert!(call.header("via").is_some_and(|via| via.contains("tinyproxy")), "{call:?}");
+    assert!(proxy.log().contains(&format!("POST {url}")), "{}", proxy.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs tinyproxy: make genuine-proxy"]
+async fn a_genuine_proxy_that_finds_nobody_is_named() {
+    let proxy = Tinyproxy::start().await;
+    let nobody = format!("https://{}/v1", support::gateway::free());
+    let (status, text) = transformed(&nobody, &through("https", proxy.address)).await;
+    assert_eq!(status, 400);
+    assert!(text.contains("the proxy answered CONNECT with status 5"), "{text}");
+}
