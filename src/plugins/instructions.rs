@@ -144,17 +144,15 @@ mod tests {
                     \"x-l\": [\"a\", \"b\"], \"content-length\": \"1\"}, \"body\": \"<a>\n\t\\\"é\\\"</a>\"}";
         let answer = followed(text).unwrap();
         assert_eq!((answer.status, &*answer.body), (209, "<a>\n\t\"é\"</a>".as_bytes()));
-        let shown: Vec<_> = answer.headers.iter().map(|(name, value)| format!("{name}: {value:?}")).collect();
-        assert_eq!(
-            shown,
-            [
-                r#"content-type: "application/xml""#,
-                r#"x-svc: "1""#,
-                r#"x-n: "7""#,
-                r#"x-l: "a""#,
-                r#"x-l: "b""#
-            ]
-        );
+        let mut shown: Vec<_> = answer
+            .headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+            .collect();
+        shown.sort();
+        let expected =
+            ["content-type: application/xml", "x-l: a", "x-l: b", "x-n: 7", "x-svc: 1"].map(str::to_owned);
+        assert_eq!(shown, expected);
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub mod consumers;
 pub mod file_log;
 pub mod instructions;
 pub mod key_auth;
+mod pattern;
 pub mod prometheus;
 pub mod rate_limiting;
 pub mod redis;

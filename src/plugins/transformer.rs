@@ -3,6 +3,7 @@
 //! They stand before any service. What the model is asked is metered and logged beside the exchange
 //! that it is asked for, never as part of it.
 
+use super::pattern::{PATIENCE, Pattern, TooLong};
 use super::{Conf, Turn};
 use crate::config::formats;
 use crate::config::llm;
@@ -17,14 +18,10 @@ use crate::target::consult::{Oracle, Question};
 use crate::target::template::Source;
 use crate::upstream::endpoint::{Hop, Timeouts, Way};
 use bytes::Bytes;
-use fancy_regex::{Regex, RegexBuilder};
 use pingora::http::RequestHeader;
 use serde_json::Value;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
-
-/// Steps that the pattern may take on one answer.
-const STEPS: usize = 1_000_000;
 
 /// The fields of both.
 pub fn record() -> Record {
@@ -81,7 +78,7 @@ pub struct Transformer {
     log_key: &'static str,
     oracle: Oracle,
     prompt: String,
-    extract: Option<Regex>,
+    extract: Option<Pattern>,
     /// Bytes of the client's body at most.
     pub limit: usize,
 }
@@ -152,18 +149,18 @@ impl Transformer {
     /// The part of the answer that is asked for.
     fn extract(&self, answer: String) -> Result<String> {
         let Some(pattern) = &self.extract else { return Ok(answer) };
-        let why = match pattern.find(&answer) {
-            Ok(Some(found)) => return Ok(found.as_str().to_owned()),
-            Ok(None) => "AI response did not match specified regular expression".to_owned(),
-            Err(error) => format!("failed regex matching ai response: {error}"),
+        let why = match pattern.find(&answer, Instant::now() + PATIENCE) {
+            Ok(Some(found)) => return Ok(found.to_owned()),
+            Ok(None) => "AI response did not match specified regular expression",
+            Err(TooLong) => "failed regex matching ai response: the pattern takes too many steps on it",
         };
         Err(Error::new(ErrorKind::Unconsulted, why))
     }
 }
 
 /// As Kong runs it: letters of either case, and `^` and `$` at every line.
-fn compile(pattern: &str) -> Result<Regex, fancy_regex::Error> {
-    RegexBuilder::new(pattern).case_insensitive(true).multi_line(true).backtrack_limit(STEPS).build()
+fn compile(pattern: &str) -> Result<Pattern, fancy_regex::Error> {
+    Pattern::new(pattern, true)
 }
 
 // KONG(kong/plugins/ai-request-transformer/schema.lua): a bad pattern is found out by the first request.
