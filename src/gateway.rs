@@ -51,7 +51,7 @@ impl Gateway {
             Box::pin(attempts::serve(&self.connections, self.patience, session, x)).await?;
             return Ok(true);
         }
-        if chain.body_limit.is_some() {
+        if chain.reads_prompts() {
             // KONG(kong/llm/plugin): such a plugin edits any request there; here it needs an AI route.
             return Err(Error::new(
                 Kind::Unsupported,
@@ -61,6 +61,10 @@ impl Gateway {
         }
         if entry.upstream.is_none() {
             return Err(Error::new(Kind::NoService, "no Service found with those values").into());
+        }
+        if chain.rewrites() {
+            Box::pin(plain::rewritten::serve(&self.connections, self.patience, session, x)).await?;
+            return Ok(true);
         }
         Ok(false)
     }

@@ -1,7 +1,7 @@
 //! From an exchange to its log record.
 
 use crate::attempts::encode::{client_ip, host};
-use crate::exchange::{AiSide, Exchange};
+use crate::exchange::{AiSide, Exchange, PluginCall};
 use crate::log::ai::{
     Ai, CompletionDetails, Exchange as AiExchange, Meta, Payload, PromptDetails, TriedTarget, Usage,
 };
@@ -38,6 +38,9 @@ pub fn write(session: &Session, x: &mut Exchange, loggers: &[Arc<dyn Plugin>]) {
     let key = x.ai.as_ref().map_or("", |ai| ai.targets.log_key);
     let mut ai: Vec<(&str, Ai<'_>)> = part.iter().map(|part| (key, Ai::Exchange(part))).collect();
     let original = x.ai.as_ref().and_then(|ai| ai.original.as_deref()).map(String::from_utf8_lossy);
+    let calls: Vec<Called> = std::mem::take(&mut x.consulted.calls).into_iter().map(Called::new).collect();
+    let parts: Vec<_> = calls.iter().filter_map(Called::part).collect();
+    ai.extend(parts.iter().map(|(key, part)| (*key, Ai::Exchange(part))));
     ai.extend(original.as_deref().map(|original_request| ("payload", Ai::Original { original_request })));
     let tries = tries(x);
     let none = HeaderMap::new();
@@ -180,6 +183,43 @@ impl<'a> Exchanged<'a> {
             payload: payloads.then_some(Payload { request: Some(self.request), response }),
             tried_targets: self.attempts,
         }
+    }
+}
+
+/// A plugin's call to a model, closed.
+struct Called {
+    of: PluginCall,
+    settled: Settlement,
+    plugin: String,
+    request: String,
+}
+
+impl Called {
+    fn new(mut of: PluginCall) -> Self {
+        let settled = of.call.account.settle().clone();
+        let request = String::from_utf8_lossy(&of.call.request.bytes()).into_owned();
+        Self { plugin: of.plugin.to_string(), settled, request, of }
+    }
+
+    /// Its part of the record and the part's key, if it is to be logged.
+    fn part(&self) -> Option<(&'static str, AiExchange<'_>)> {
+        let call = &self.of.call;
+        let response = self.settled.text.as_deref();
+        let part = AiExchange {
+            meta: Meta {
+                plugin_id: &self.plugin,
+                provider_name: call.provider,
+                request_model: &call.model,
+                response_model: call.response_model.as_deref().or(Some(&call.model)),
+                llm_latency: Some(millis(self.settled.times.provider)),
+                request_mode: Some("oneshot"),
+                own: &call.meta,
+            },
+            usage: usage(&self.settled),
+            payload: call.logging.log_payloads.then_some(Payload { request: Some(&self.request), response }),
+            tried_targets: &[],
+        };
+        call.logging.log_statistics.then_some((self.of.log_key, part))
     }
 }
 

@@ -1,8 +1,11 @@
 //! Running the plugins of a request.
 
+use crate::error::Result;
 use crate::exchange::Exchange;
-use crate::plugins::{Step, Stop};
+use crate::plugins::{Rewrites, Step, Stop, Turn, Whole};
 use crate::snapshot::Entry;
+use crate::upstream::attempt::Connections;
+use bytes::Bytes;
 use pingora::http::RequestHeader;
 use std::sync::Arc;
 
@@ -43,4 +46,35 @@ pub fn run(entry: &Arc<Entry>, phase: Phase, x: &mut Exchange, head: &mut Reques
             return Ok(());
         }
     }
+}
+
+/// Lets the plugins that rewrite requests make another body of the client's, in order.
+pub async fn rewrite_request(
+    connections: &Arc<Connections>,
+    head: &RequestHeader,
+    x: &mut Exchange,
+    mut body: Bytes,
+) -> Result<Bytes> {
+    let Some(entry) = x.entry().cloned() else { return Ok(body) };
+    for plugin in entry.chain_of(x.consumer.as_deref()).rewriters(Rewrites::Request) {
+        body = plugin.rewrite_request(Turn { x, head, connections }, body).await?;
+    }
+    Ok(body)
+}
+
+/// Lets the plugins that rewrite answers make another of the upstream's. One without a body holds
+/// nothing to rewrite.
+pub async fn rewrite_answer(
+    connections: &Arc<Connections>,
+    head: &RequestHeader,
+    x: &mut Exchange,
+    mut whole: Whole,
+) -> Result<Whole> {
+    let Some(entry) = x.entry().cloned() else { return Ok(whole) };
+    for plugin in entry.chain_of(x.consumer.as_deref()).rewriters(Rewrites::Answer) {
+        if !whole.body.is_empty() {
+            whole = plugin.rewrite_answer(Turn { x, head, connections }, whole).await?;
+        }
+    }
+    Ok(whole)
 }

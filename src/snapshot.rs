@@ -10,7 +10,7 @@ use crate::plugins::chain::{Chain, Scope, Step, select};
 use crate::plugins::consumers::Consumers;
 use crate::route::Router;
 use crate::target::Targets;
-use crate::upstream::endpoint::{Endpoint, Timeouts};
+use crate::upstream::endpoint::{Endpoint, Timeouts, Way};
 use crate::wire::address::{Address, authority};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -136,18 +136,6 @@ impl Snapshot {
         &self.router
     }
 
-    /// What the configuration asks for and this release does not do: the route's name, and what.
-    pub fn unserved(&self) -> Vec<(String, String)> {
-        let mut found = Vec::new();
-        for entry in &self.entries {
-            let name = entry.route.name.clone().unwrap_or_else(|| entry.route.id.to_string());
-            for step in entry.chain.steps() {
-                found.extend(step.plugin.unserved().map(|what| (name.clone(), what)));
-            }
-        }
-        found
-    }
-
     /// The route at that index of the router.
     pub fn entry(&self, index: usize) -> Option<&Arc<Entry>> {
         self.entries.get(index)
@@ -237,5 +225,7 @@ fn plain(service: &Service, timeouts: Timeouts) -> Plain {
         query: None,
         authority: authority(&service.host, service.port, own),
     };
-    Plain { endpoint: Endpoint::shared(&address, timeouts), authority: address.authority }
+    // KONG(kong/runloop/balancer): a service's certificate is checked only if `tls_verify` asks for it.
+    let way = Way { verify: service.tls_verify.unwrap_or(false), ..Way::default() };
+    Plain { endpoint: Endpoint::by(&address, timeouts, &way), authority: address.authority }
 }

@@ -7,7 +7,7 @@ use super::collect;
 use super::downstream::Downstream;
 use super::plan::Plan;
 use super::round::{Round, Seat};
-use super::{Limits, Outcome, Try, encode, stream};
+use super::{Limits, Outcome, Try, encode, rewritten, stream};
 use crate::config::target::Operation;
 use crate::error::{Criterion, Error, Kind, Result};
 use crate::exchange::{self, Exchange, Tried};
@@ -75,7 +75,7 @@ pub async fn attempt<'a>(
             return Ok(Some(next));
         }
     }
-    match deliver(down, x, &plan, answer, account).await {
+    match deliver(down, (connections, x), &plan, answer, account).await {
         Ok(ending) => {
             judge(x, round, seat, ending, failure);
             Ok(None)
@@ -156,7 +156,7 @@ async fn answer(
 /// Gives the client what the upstream answered; says how the answer ended.
 async fn deliver(
     down: &mut Downstream<'_>,
-    x: &mut Exchange,
+    (connections, x): (&Arc<Connections>, &mut Exchange),
     plan: &Plan<'_>,
     answer: Answer,
     mut account: Account,
@@ -177,7 +177,11 @@ async fn deliver(
         added: x.answer.added.clone(),
     };
     down.waited = Duration::ZERO;
-    let result = respond(down, &current, answer, &mut account).await;
+    let result = if x.chain().rewrites_answer() {
+        Box::pin(rewritten::respond(down, &current, answer, &mut account, (connections, x))).await
+    } else {
+        respond(down, &current, answer, &mut account).await
+    };
     x.upstream.waited += down.waited;
     x.upstream.received = down.waited;
     x.answer.client_gone = down.gone;

@@ -1,6 +1,6 @@
 //! Which plugin instances run for a request: one of each name, the most specific, by priority.
 
-use super::Plugin;
+use super::{Plugin, Rewrites};
 use crate::config::entities;
 use crate::meter::metrics::Switches;
 use crate::target::Targets;
@@ -12,6 +12,7 @@ use uuid::Uuid;
 pub struct Chain {
     steps: Vec<Step>,
     loggers: Vec<Arc<dyn Plugin>>,
+    rewriters: Vec<Arc<dyn Plugin>>,
     pub targets: Option<Arc<Targets>>,
     /// What `prometheus` instances switched on.
     pub switches: Switches,
@@ -39,6 +40,7 @@ impl Chain {
         Self {
             targets,
             switches: plugins().find_map(|plugin| plugin.switches()).unwrap_or_default(),
+            rewriters: plugins().filter(|plugin| plugin.rewrites().is_some()).cloned().collect(),
             loggers: plugins().filter(|plugin| plugin.logs()).cloned().collect(),
             body_limit: limit,
             unreadable: plugins().find_map(|plugin| plugin.unreadable()),
@@ -49,6 +51,26 @@ impl Chain {
     /// All instances, in order.
     pub fn steps(&self) -> &[Step] {
         &self.steps
+    }
+
+    /// Those that rewrite that side of the exchange, in order.
+    pub fn rewriters(&self, side: Rewrites) -> impl Iterator<Item = &Arc<dyn Plugin>> {
+        self.rewriters.iter().filter(move |plugin| plugin.rewrites() == Some(side))
+    }
+
+    /// Whether the answer has to be collected, because a plugin rewrites it.
+    pub fn rewrites_answer(&self) -> bool {
+        self.rewriters(Rewrites::Answer).next().is_some()
+    }
+
+    /// Whether a plugin rewrites either side.
+    pub fn rewrites(&self) -> bool {
+        !self.rewriters.is_empty()
+    }
+
+    /// Whether a plugin reads prompts, which only AI routes have.
+    pub fn reads_prompts(&self) -> bool {
+        self.steps.iter().any(|step| step.plugin.reads_body().is_some() && step.plugin.rewrites().is_none())
     }
 
     /// Those that write a log record.

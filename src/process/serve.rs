@@ -32,7 +32,6 @@ pub fn run(flags: &Run) -> Result<(), String> {
     let snapshot = reload::load(&flags.config)
         .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
     let counts = snapshot.counts;
-    warn_of_unserved(&snapshot);
     let live = Arc::new(ArcSwap::from_pointee(snapshot));
     let draining = Arc::new(AtomicBool::new(false));
     let mut server = Server::new_with_opt_and_conf(None, server_conf(&settings));
@@ -113,12 +112,6 @@ fn add_proxy(server: &mut Server, settings: &Settings, live: Arc<ArcSwap<Snapsho
     proxy.add_tcp(&settings.proxy_listen.to_string());
     server.add_service(proxy);
     Ok(())
-}
-
-fn warn_of_unserved(snapshot: &Snapshot) {
-    for (route, what) in snapshot.unserved() {
-        tracing::warn!(route, "{what} is not served by this release: its requests are answered 501");
-    }
 }
 
 /// The simulated model inside the gateway's process.

@@ -266,6 +266,16 @@ pub trait Dialect: Send + Sync {
     /// How its streams are read.
     fn stream(&self, call: &Call<'_>) -> StreamPlan;
 
+    /// Whether the model of that name knows a system prompt.
+    fn takes_system(&self, _model: &str) -> bool {
+        true
+    }
+
+    /// What an answer is called that the provider's filter kept back.
+    fn withheld(&self) -> &'static str {
+        "the provider's content filter kept the answer back"
+    }
+
     /// Headers that its upstreams want with requests that `preserve` forwards, too.
     fn headers(&self) -> &[(http::HeaderName, http::HeaderValue)] {
         &[]

@@ -46,6 +46,15 @@ impl Gateway {
 
     /// Starts with extra arguments.
     pub async fn start_with(config: &str, extra: &[&str]) -> Self {
+        Self::launch(config, extra, &[]).await
+    }
+
+    /// Starts with extra variables in its environment.
+    pub async fn start_in(config: &str, environment: &[(&str, &str)]) -> Self {
+        Self::launch(config, &[], environment).await
+    }
+
+    async fn launch(config: &str, extra: &[&str], environment: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("kong.yaml");
         std::fs::write(&file, config.replace("{dir}", dir.path().to_str().unwrap())).unwrap();
@@ -59,6 +68,7 @@ impl Gateway {
             .args(["--status-listen", &status.to_string()])
             .args(["--threads", "2"])
             .args(extra)
+            .envs(environment.iter().copied())
             .stderr(Stdio::from(std::fs::File::create(dir.path().join("stderr")).unwrap()))
             .spawn()
             .unwrap();

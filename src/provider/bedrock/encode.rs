@@ -46,13 +46,18 @@ struct Body<'a> {
     performance_config: Option<&'a RawValue>,
 }
 
+/// Whether the model knows a system prompt.
+pub(super) fn takes_system(model: &str) -> bool {
+    !WITHOUT_SYSTEM.iter().any(|name| model.contains(name))
+}
+
 /// The whole body.
 ///
 // KONG(llm/drivers/bedrock.lua): Kong also sends `anthropic_version`, which Converse does not know.
 pub(super) fn body(call: &Call<'_>) -> Result<Bytes> {
     let doc = call.doc;
     let talk = messages::read(doc)?;
-    if !talk.system.is_empty() && WITHOUT_SYSTEM.iter().any(|name| call.model.contains(name)) {
+    if !talk.system.is_empty() && !takes_system(call.model) {
         return Err(Error::bad_request(format!("system prompts are unsupported for model '{}'", call.model)));
     }
     let body = Body {
