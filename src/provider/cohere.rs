@@ -89,7 +89,7 @@ impl Dialect for CohereDialect {
             Api::Unnamed if chat::has_tools(call.doc)? => chat::request(call)?,
             Api::Unnamed => older::chat(call, older::System::AsUser)?,
         };
-        Ok(Outbound::json(body.write()?))
+        Ok(Outbound::json(call.write(&body)?))
     }
 
     fn reply(&self, call: &Call<'_>, body: Bytes) -> Result<Decoded> {

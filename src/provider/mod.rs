@@ -10,7 +10,7 @@
 use crate::config::problems::Problems;
 use crate::config::schema::Field;
 use crate::config::target::{Operation, OptionsConf, TargetConf};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::wire::address::Address;
 use crate::wire::chat::Shape;
 use crate::wire::chat::lenient::Text;
@@ -196,6 +196,15 @@ impl Call<'_> {
             Operation::Completions => Shape::Text,
             Operation::Chat | Operation::Preserve => Shape::Chat,
         }
+    }
+
+    /// A request's body as JSON.
+    pub fn write(&self, request: &impl serde::Serialize) -> Result<Bytes> {
+        let mut body = Vec::with_capacity(512 + self.doc.raw("messages").map_or(0, str::len));
+        serde_json::to_writer(&mut body, request).map_err(|error| {
+            Error::new(Kind::Internal, format!("request cannot be written as JSON: {error}"))
+        })?;
+        Ok(Bytes::from(body))
     }
 
     /// An empty stream for this call's client.
