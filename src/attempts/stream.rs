@@ -168,7 +168,10 @@ impl Flow<'_> {
 
     /// Ends the client's stream as the upstream's ended.
     async fn finish(&mut self, down: &mut Downstream<'_>, end: End) {
-        if let Some(error) = &self.broken {
+        // What happens behind an answer's own end takes nothing from it.
+        let complete = self.relay.is_complete();
+        let end = if complete { End::Clean } else { end };
+        if let Some(error) = self.broken.as_ref().filter(|_| !complete) {
             self.relay.fail(error.message());
         }
         let whole = self.relay.finish(end, self.account).is_ok() && end == End::Clean && !self.relay.failed();
@@ -209,6 +212,7 @@ impl Flow<'_> {
         };
         // Running into the limit is as good an end as any: the rest is not the client's any more.
         let end = tokio::time::timeout(time, read).await.unwrap_or(End::Cut);
+        let end = if self.relay.is_complete() { End::Clean } else { end };
         let whole = end == End::Clean && self.relay.finish(end, self.account).is_ok() && !self.relay.failed();
         self.relay.take(self.account);
         if whole {
