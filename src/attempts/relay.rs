@@ -141,6 +141,19 @@ impl Relay {
         }
     }
 
+    /// Tells the meter what the provider has stated so far.
+    pub fn state(&self, account: &mut Account) {
+        let out = match self {
+            // Its counts are told as they come.
+            Self::Verbatim(_) => return,
+            Self::Translate(relay) => &relay.out,
+            Self::Native(relay) => &relay.reader.out,
+        };
+        if let Some(usage) = out.seen_usage() {
+            account.usage(usage);
+        }
+    }
+
     /// The model that the upstream says it runs.
     pub fn model(&self) -> Option<String> {
         match self {

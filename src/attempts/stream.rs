@@ -111,10 +111,15 @@ impl Flow<'_> {
                 return Ok(None);
             };
             let end = self.take_ready(read);
+            if end == Some(End::Clean) && !self.relay.has_output() && !self.relay.failed() {
+                // What stands there unterminated may be all that there is.
+                self.broken = self.relay.finish(End::Clean, self.account).err();
+            }
             if self.relay.has_output() {
                 return Ok(end);
             }
             if self.relay.failed() || end.is_some() {
+                self.relay.state(self.account);
                 return Err(self.silence());
             }
             if self.taken > PREAMBLE {
@@ -159,7 +164,7 @@ impl Flow<'_> {
 
     /// What a stream without output is answered with.
     fn silence(&mut self) -> Error {
-        if let Some(message) = self.relay.reported() {
+        if let Some(message) = self.relay.reported().filter(|_| self.taken > 0) {
             return Error::bad_reply(message);
         }
         let empty = || Error::bad_reply("the upstream's stream ended before it began");
