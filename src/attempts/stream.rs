@@ -12,6 +12,7 @@ use crate::provider::{End, StreamPlan};
 use crate::target::policy::Abandoned;
 use crate::upstream::attempt::Answer;
 use crate::upstream::inflate::Inflate;
+use crate::wire::frame::Framing;
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use pingora::http::ResponseHeader;
@@ -39,11 +40,14 @@ pub fn is_stream(answer: &Answer, current: &Try<'_>) -> bool {
     if current.settled.operation() == Operation::Preserve {
         return kind.starts_with("text/event-stream");
     }
-    // An upstream that was asked to stream and sends one JSON document has declined.
+    // An upstream that was asked to stream and sends one JSON document has declined. Decoders of text
+    // tell by its first byte.
     current.call.stream
-        && (kind.starts_with("text/event-stream")
-            || matches!(current.settled.driver.dialect.stream(&current.call), StreamPlan::Translate(..))
-            || !kind.starts_with("application/json"))
+        && (!kind.starts_with("application/json")
+            || match current.settled.driver.dialect.stream(&current.call) {
+                StreamPlan::Verbatim | StreamPlan::Translate(Framing::AwsEventStream, _) => false,
+                StreamPlan::Translate(..) => true,
+            })
 }
 
 /// Relays a stream to its end.
