@@ -26,6 +26,7 @@ mod table;
 
 use check::Seen;
 use dialects::Dialect;
+use fault::Fault;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use support::client::Connection;
@@ -115,7 +116,7 @@ async fn run(column: usize) -> Vec<String> {
         .iter()
         .map(|case| {
             faulty.named(&case.name(), case.row.fault.reply(case.dialect()));
-            let refused = case.row.fault == fault::Fault::Refused;
+            let refused = case.row.fault == Fault::Refused;
             let url = if refused { nowhere.clone() } else { faulty.url() };
             let plugin = case.plugin(&url, &healthy.url());
             kong::route(&format!("/{}", case.name()), &[plugin, log.clone()])
@@ -171,6 +172,22 @@ async fn an_answer_of_one_frame_is_whole() {
         let text = answer.text();
         assert!(answer.status == 200 && answer.whole && text.ends_with("data: [DONE]\n\n"), "{text}");
         assert!(text.contains(&format!("\"finish_reason\":\"{reason}\"")), "{text}");
+        gateway.counts("tollgate_settlements_total", &["complete"], 1.0).await;
+    }
+}
+
+/// An upstream that keeps the connection open behind its last event keeps nobody waiting.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_over_with_its_last_event() {
+    for dialect in dialects::ALL.iter().filter(|dialect| dialect.provider != "gemini") {
+        let upstream = Upstream::always(Fault::SilenceBehindLastEvent.reply(dialect)).await;
+        let plugin = kong::advanced(&[target(dialect, &upstream.url(), "m", 1)], &json!({}));
+        let gateway = Gateway::start(&kong::file(&[kong::route("/chat", &[plugin])])).await;
+        let mut client = Connection::open(gateway.proxy).await;
+        let request = client.request("POST /chat HTTP/1.1", streamed(PROMPT).to_string());
+        // Far sooner than the read timeout of a minute.
+        let answer = request.await.answer().await;
+        assert!(answer.whole && answer.text().ends_with("data: [DONE]\n\n"), "{}", answer.text());
         gateway.counts("tollgate_settlements_total", &["complete"], 1.0).await;
     }
 }

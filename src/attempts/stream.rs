@@ -24,6 +24,10 @@ const QUIET: Duration = Duration::from_millis(50);
 /// and no longer than this altogether. Then the upstream is hung up on, which ends its work.
 const DRAIN: Duration = Duration::from_secs(1);
 
+/// How long an upstream may take to end its body behind its last event. That is all its connection is
+/// waited for; the client has its answer.
+const TRAILER: Duration = Duration::from_millis(200);
+
 /// The most that is taken before it is written.
 const AT_ONCE: usize = 64 * 1024;
 
@@ -89,7 +93,7 @@ pub async fn relay(
         if !out.is_empty() {
             down.body(out, false).await;
         }
-        end = down.unless_gone(flow.answer.chunk()).await.and_then(|read| flow.take_ready(read));
+        end = flow.more(down).await;
     }
     outcome.model = flow.relay.model();
     Ok(outcome)
@@ -130,6 +134,15 @@ impl Flow<'_> {
                 return Ok(None);
             }
         }
+    }
+
+    /// Waits for the next read; says whether the stream ended.
+    async fn more(&mut self, down: &mut Downstream<'_>) -> Option<End> {
+        if self.relay.is_complete() && !self.relay.is_native() {
+            self.answer.set_read_timeout(TRAILER);
+        }
+        let read = down.unless_gone(self.answer.chunk()).await?;
+        self.take_ready(read)
     }
 
     /// Takes one read and all that is here already: what has arrived together leaves together, and
@@ -178,7 +191,8 @@ impl Flow<'_> {
     /// Ends the client's stream as the upstream's ended.
     async fn finish(&mut self, down: &mut Downstream<'_>, end: End) {
         // What happens behind an answer's own end takes nothing from it.
-        let complete = self.relay.is_complete();
+        let (complete, native) = (self.relay.is_complete(), self.relay.is_native());
+        let came = end;
         let end = if complete { End::Clean } else { end };
         if let Some(error) = self.broken.as_ref().filter(|_| !complete) {
             self.relay.fail(error.message());
@@ -189,8 +203,8 @@ impl Flow<'_> {
         if !out.is_empty() {
             down.body(out, false).await;
         }
-        // An error that the provider reports in its own dialect reaches the client as it came.
-        if whole || (end == End::Clean && self.relay.is_native()) {
+        // In the provider's own dialect the client sees the upstream's end as it came.
+        if (whole && !native) || (came == End::Clean && native) {
             down.end().await;
         } else {
             down.cut().await;
