@@ -68,6 +68,7 @@ pub async fn attempt<'a>(
     if let Some(failure) = failure {
         cool(&plan, &answer);
         if let Some(next) = round.after(failure, &down.session.req_header().method, true) {
+            plan.target.metrics.attempt(outcome(status, Ending::Refused));
             supersede(x, account, Ending::Refused);
             note(x, Cow::Owned(format!("http_{status}")), true);
             drain(answer).await;
@@ -77,10 +78,14 @@ pub async fn attempt<'a>(
     }
     match deliver(down, (connections, x), &plan, answer, account).await {
         Ok(ending) => {
+            plan.target.metrics.attempt(outcome(status, ending));
             judge(x, round, seat, ending, failure);
             Ok(None)
         }
-        Err(failed) => after_error(down, x, round, seat, failed),
+        Err(failed) => {
+            plan.target.metrics.attempt(failed.error.kind().label());
+            after_error(down, x, round, seat, failed)
+        }
     }
 }
 
@@ -120,10 +125,7 @@ async fn send(
     // Pinned here: it is the largest part of the exchange's future, and moving it is copying it.
     let sent = std::pin::pin!(connections.send(&plan.settled.endpoint, &request, timeouts));
     match answer(down, x, sent, plan.ask.stream).await {
-        Ok(answer) => {
-            plan.target.metrics.attempt(outcome_label(answer.status()));
-            Ok((answer, account))
-        }
+        Ok(answer) => Ok((answer, account)),
         Err(error) => {
             plan.target.metrics.attempt(error.kind().label());
             Err(Failed { error, sent: request.sent.load(Ordering::Relaxed), account: Some(account) })
@@ -364,8 +366,10 @@ fn keep(x: &mut Exchange, mut account: Account) -> Ending {
     ending
 }
 
-fn outcome_label(status: u16) -> &'static str {
+/// The metric label of an attempt that was answered. A status of success is none if the answer breaks.
+fn outcome(status: u16, ending: Ending) -> &'static str {
     match status {
+        200..=299 if ending == Ending::Broken => "broken",
         200..=299 => ANSWERED,
         429 => "http_429",
         400..=499 => "http_4xx",
