@@ -163,3 +163,15 @@ async fn options_of_the_model_may_come_from_the_request() {
     assert_eq!((answer.status, &*message(&answer)), (400, "headers key x-model was not provided"));
     gateway.counts("tollgate_settlements_total", &["UNSPECIFIED"], 1.0).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plugins_behind_the_transformer_see_the_request_after_it() {
+    let model = model("asked").await;
+    let service = Upstream::always(Reply::body(200, &[], "served")).await;
+    let end = json!({"name": "request-termination", "config": {"status_code": 418, "body": "ended"}});
+    let gateway = gateway(&service, &[kong::transformer(REQUEST, &model.url(), &json!({})), end]).await;
+    let answer = post(&gateway, "{}").await;
+    assert_eq!((answer.status, &*answer.text()), (418, "ended"));
+    assert_eq!((model.calls().len(), service.calls().len()), (1, 0));
+    assert_eq!(record(&gateway).await["ai"][REQUEST]["usage"]["total_tokens"], 37);
+}
