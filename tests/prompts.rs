@@ -19,6 +19,8 @@ mod guard;
 mod native;
 #[path = "prompts/unchanged.rs"]
 mod unchanged;
+#[path = "prompts/words.rs"]
+mod words;
 
 use serde_json::{Value, json};
 use support::client::{Answer, Connection};

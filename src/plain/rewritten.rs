@@ -198,13 +198,7 @@ fn unserved(error: &Error, sent: bool) -> Error {
         return error.clone();
     }
     let step = if sent { "subrequest failed" } else { "failed to connect to upstream" };
-    let why = match error.kind() {
-        Kind::Timeout => "timeout",
-        Kind::Unresolved => "name resolution failed",
-        _ if error.message().starts_with("An invalid response") => "connection refused or closed",
-        _ => error.message(),
-    };
-    Error::new(Kind::Subrequest, format!("{step}: {why}"))
+    Error::new(Kind::Subrequest, format!("{step}: {}", fetch::reason(error)))
 }
 
 fn gone() -> Error {

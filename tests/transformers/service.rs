@@ -54,6 +54,22 @@ async fn an_answer_without_a_body_costs_no_call() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_head_costs_no_call_and_tells_no_length() {
+    let model = model("x").await;
+    let service =
+        Upstream::always(Reply::raw("HTTP/1.1 200 OK\r\nx-svc: 1\r\ncontent-length: 9\r\n\r\n")).await;
+    let gateway = gateway(&service, &[kong::transformer(RESPONSE, &model.url(), &json!({}))]).await;
+    let mut client = Connection::open(gateway.proxy).await;
+    for _ in 0..2 {
+        client.send("HEAD /r HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        let answer = client.head_answer().await;
+        assert_eq!((answer.status, answer.header("x-svc")), (200, Some("1")));
+        assert_eq!(answer.header("content-length"), None);
+    }
+    assert!(model.calls().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn both_sides_are_rewritten_and_each_call_is_metered_as_its_own() {
     let (before, after) = (model("asked").await, model("answered").await);
     let service = Upstream::always(Reply::body(200, &[], "served")).await;
