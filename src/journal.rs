@@ -163,6 +163,9 @@ impl Called {
     }
 
     /// Its part of the record and the part's key, if it is to be logged.
+    ///
+    // KONG(kong/llm/drivers/shared.lua): writes the payload of such a call also without log_statistics,
+    // which keeps it from the log for every other plugin.
     fn part(&self) -> Option<(&'static str, AiExchange<'_>)> {
         let call = &self.of.call;
         let response = self.settled.text.as_deref();
