@@ -46,6 +46,11 @@ impl Gateway {
         let Some(entry) = x.entry().cloned() else { return Ok(false) };
         phases::run(&entry, Phase::Head, x, session.req_header_mut())?;
         let chain = entry.chain_of(x.consumer.as_deref());
+        if chain.rewrites() && chain.reads_before_rewriting() {
+            let why = "a plugin of this route looks for a key in the body, which another one rewrites: \
+                       take the key from a header or the query";
+            return Err(Error::new(Kind::Unsupported, why).into());
+        }
         if chain.targets.is_some() {
             // Boxed here: async_trait moves the future of its filter, and this would be most of it.
             Box::pin(attempts::serve(&self.connections, self.patience, session, x)).await?;

@@ -12,9 +12,9 @@ use std::sync::Arc;
 /// Which of the request plugins run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Those that need only the head.
+    /// Those before the first that reads the body.
     Head,
-    /// Those that read the body.
+    /// That one and all behind it: who is asked for a key in the body comes before who asks whose it is.
     Body,
 }
 
@@ -27,11 +27,9 @@ pub fn run(entry: &Arc<Entry>, phase: Phase, x: &mut Exchange, head: &mut Reques
         let chain = entry.chain_of(x.consumer.as_deref());
         let known = x.consumer.is_some();
         let mut switched = false;
-        for step in chain.steps().iter().filter(|step| step.priority < below) {
-            let reads = step.plugin.reads_body().is_some();
-            if reads != (phase == Phase::Body) {
-                continue;
-            }
+        let (before, behind) = chain.steps().split_at_checked(chain.body_from()).unwrap_or_default();
+        let steps = if phase == Phase::Head { before } else { behind };
+        for step in steps.iter().filter(|step| step.priority < below) {
             match step.plugin.request(x, head) {
                 Step::Next => {}
                 Step::Fail(error) => return Err(Stop::Error(error)),

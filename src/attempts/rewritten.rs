@@ -90,9 +90,13 @@ pub fn head(whole: &Whole) -> pingora::Result<ResponseHeader> {
 }
 
 /// Gives it to the client.
-pub async fn send(down: &mut Downstream<'_>, head: ResponseHeader, whole: Whole) {
-    let bodiless =
-        down.session.req_header().method == http::Method::HEAD || matches!(whole.status, 204 | 304);
+pub async fn send(down: &mut Downstream<'_>, mut head: ResponseHeader, whole: Whole) {
+    let asked_for_head = down.session.req_header().method == http::Method::HEAD;
+    if asked_for_head {
+        // Of a body that did not come nobody knows the length.
+        head.remove_header(&header::CONTENT_LENGTH);
+    }
+    let bodiless = asked_for_head || matches!(whole.status, 204 | 304);
     down.head(head).await;
     if bodiless || whole.body.is_empty() {
         down.end().await;

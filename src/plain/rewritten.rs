@@ -8,8 +8,8 @@ use crate::attempts::encode::{forwarded, host};
 use crate::attempts::rewritten;
 use crate::error::{Error, Kind, Result};
 use crate::exchange::{Exchange, Try};
-use crate::phases;
-use crate::plugins::Whole;
+use crate::phases::{self, Phase};
+use crate::plugins::{Stop, Whole};
 use crate::respond::head::{self, Latency};
 use crate::snapshot::{Entry, Plain};
 use crate::upstream::attempt::{Answer, Connections, Request};
@@ -32,19 +32,31 @@ pub async fn serve(
     patience: Patience,
     session: &mut Session,
     x: &mut Exchange,
-) -> Result<()> {
-    let Some(entry) = x.entry().cloned() else { return Err(internal()) };
+) -> Result<(), Stop> {
+    let Some(entry) = x.entry().cloned() else { return Err(internal().into()) };
     let Some(upstream) = &entry.upstream else {
-        return Err(Error::new(Kind::NoService, "no Service found with those values"));
+        return Err(Error::new(Kind::NoService, "no Service found with those values").into());
     };
     let body = read(session, x, patience).await?;
     let client = session.req_header().clone();
     let body = phases::rewrite_request(connections, &client, x, body).await?;
+    phases::run(&entry, Phase::Body, x, session.req_header_mut())?;
     let request = encode(session, x, upstream, body);
+    forward(connections, session, x, (&entry, upstream, &request)).await.map_err(Stop::Error)
+}
+
+/// Sends the request, and gives the client what becomes of the answer.
+async fn forward(
+    connections: &Arc<Connections>,
+    session: &mut Session,
+    x: &mut Exchange,
+    to: (&Entry, &Plain, &Request),
+) -> Result<()> {
+    let client = session.req_header().clone();
     let collects = x.chain().rewrites_answer();
     let mut down = Downstream::new(session);
-    let answer = send(connections, &mut down, x, (&entry, upstream, &request)).await;
-    let sent = request.sent.load(Ordering::Relaxed);
+    let answer = send(connections, &mut down, x, to).await;
+    let sent = to.2.sent.load(Ordering::Relaxed);
     let answer = answer.map_err(|error| if collects { unserved(&error, sent) } else { error })?;
     x.upstream.status = Some(answer.status());
     if !collects {
@@ -186,13 +198,7 @@ fn unserved(error: &Error, sent: bool) -> Error {
         return error.clone();
     }
     let step = if sent { "subrequest failed" } else { "failed to connect to upstream" };
-    let why = match error.kind() {
-        Kind::Timeout => "timeout",
-        Kind::Unresolved => "name resolution failed",
-        _ if error.message().starts_with("An invalid response") => "connection refused or closed",
-        _ => error.message(),
-    };
-    Error::new(Kind::Subrequest, format!("{step}: {why}"))
+    Error::new(Kind::Subrequest, format!("{step}: {}", fetch::reason(error)))
 }
 
 fn gone() -> Error {

@@ -13,6 +13,8 @@ pub struct Chain {
     steps: Vec<Step>,
     loggers: Vec<Arc<dyn Plugin>>,
     rewriters: Vec<Arc<dyn Plugin>>,
+    /// How many steps come before the first that reads the body.
+    body_from: usize,
     pub targets: Option<Arc<Targets>>,
     /// What `prometheus` instances switched on.
     pub switches: Switches,
@@ -37,7 +39,9 @@ impl Chain {
         let limit = plugins().find_map(|plugin| {
             plugin.reads_body().or_else(|| plugin.targets().map(|targets| targets.max_body))
         });
+        let reads = |step: &Step| step.plugin.reads_body().is_some();
         Self {
+            body_from: steps.iter().position(reads).unwrap_or(steps.len()),
             targets,
             switches: plugins().find_map(|plugin| plugin.switches()).unwrap_or_default(),
             rewriters: plugins().filter(|plugin| plugin.rewrites().is_some()).cloned().collect(),
@@ -53,9 +57,19 @@ impl Chain {
         &self.steps
     }
 
+    /// How many steps come before the first that reads the body.
+    pub fn body_from(&self) -> usize {
+        self.body_from
+    }
+
     /// Those that rewrite that side of the exchange, in order.
     pub fn rewriters(&self, side: Rewrites) -> impl Iterator<Item = &Arc<dyn Plugin>> {
         self.rewriters.iter().filter(move |plugin| plugin.rewrites() == Some(side))
+    }
+
+    /// Where credentials of clients stand.
+    pub fn credentials(&self) -> impl Iterator<Item = &str> {
+        self.steps.iter().flat_map(|step| step.plugin.credentials()).map(String::as_str)
     }
 
     /// Whether the answer has to be collected, because a plugin rewrites it.
@@ -71,6 +85,14 @@ impl Chain {
     /// Whether a plugin reads prompts, which only AI routes have.
     pub fn reads_prompts(&self) -> bool {
         self.steps.iter().any(|step| step.plugin.reads_body().is_some() && step.plugin.rewrites().is_none())
+    }
+
+    /// Whether a plugin reads the client's body before one that rewrites it runs: a key in the body has
+    /// to be looked at before anybody pays for a model.
+    pub fn reads_before_rewriting(&self) -> bool {
+        let rewriter = |step: &Step| step.plugin.rewrites() == Some(Rewrites::Request);
+        let first = self.steps.iter().position(rewriter).unwrap_or_default();
+        self.steps.iter().take(first).any(|step| step.plugin.reads_body().is_some())
     }
 
     /// Those that write a log record.

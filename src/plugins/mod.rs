@@ -189,6 +189,12 @@ pub trait Plugin: Send + Sync + 'static {
         Box::pin(std::future::ready(Ok(answer)))
     }
 
+    /// Names of headers, query arguments and fields of the body that hold its consumers' credentials: no
+    /// log shows what stands there.
+    fn credentials(&self) -> &[String] {
+        &[]
+    }
+
     /// The targets that it sends requests to: it makes its route an AI route.
     fn targets(&self) -> Option<&Arc<Targets>> {
         None

@@ -88,7 +88,8 @@ impl Transformer {
     /// Makes one of a checked configuration.
     pub fn new(conf: &Conf<'_>) -> Result<Self> {
         let settings: Settings = conf.read()?;
-        // No time at all would be no call at all: as in Kong, zero leaves it to the defaults.
+        // KONG(kong/llm/drivers/shared.lua): bounds connecting only; here the whole call. No time at all
+        // would be no call at all: as in Kong, zero leaves it to the defaults.
         let timeout = match settings.http_timeout {
             0 => Timeouts::default().read,
             millis => Duration::from_millis(millis),

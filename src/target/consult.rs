@@ -272,13 +272,7 @@ fn said(body: &Bytes, withheld: &'static str) -> Result<String> {
 }
 
 fn unreached(error: &Error) -> Error {
-    let why = match error.kind() {
-        Kind::Timeout => "timeout",
-        Kind::Unresolved => "name resolution failed",
-        _ if error.message().starts_with("An invalid response") => "connection refused or closed",
-        _ => error.message(),
-    };
-    failed(&format!("request to ai service failed: {why}"))
+    failed(&format!("request to ai service failed: {}", fetch::reason(error)))
 }
 
 fn failed(why: &str) -> Error {

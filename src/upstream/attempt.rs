@@ -25,7 +25,7 @@ use tokio::io::AsyncWriteExt;
 const ONE_WRITE: usize = 64 * 1024;
 
 /// What a broken upstream would have Kong say.
-const INVALID: &str = "An invalid response was received from the upstream server";
+pub(super) const INVALID: &str = "An invalid response was received from the upstream server";
 const UNTRUSTED: &str = "the upstream's certificate is not trusted";
 const TIMED_OUT: &str = "The upstream server is timing out";
 

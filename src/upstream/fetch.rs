@@ -3,7 +3,7 @@
 //!
 //! They go through the same connector as the exchanges: one TLS configuration, one view of DNS.
 
-use super::attempt::{Answer, Connections, Request};
+use super::attempt::{Answer, Connections, INVALID, Request};
 use super::endpoint::{Endpoint, Timeouts};
 use super::inflate::Inflate;
 use crate::error::{Error, Kind, Result};
@@ -99,6 +99,16 @@ fn head(call: &Call, address: &Address) -> Vec<u8> {
         b"\r\n\r\n",
     ]);
     out
+}
+
+/// Why a call brought nothing, in the words of who makes it: those of the error are for clients.
+pub fn reason(error: &Error) -> &str {
+    match error.kind() {
+        Kind::Timeout => "timeout",
+        Kind::Unresolved => "name resolution failed",
+        Kind::Unreachable if error.message() == INVALID => "connection refused or closed",
+        _ => error.message(),
+    }
 }
 
 async fn collected(answer: &mut Answer, limit: usize) -> Result<Bytes> {

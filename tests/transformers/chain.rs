@@ -117,3 +117,15 @@ async fn a_prompt_plugin_without_a_model_closes_its_route() {
     assert_eq!(post(&gateway, &chat("hi").to_string()).await.status, 501);
     assert!(model.calls().is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_asked_before_a_key_in_the_body_is_known() {
+    let model = model("{}").await;
+    let key_auth = json!({"name": "key-auth", "config": {"key_in_body": true}});
+    let transformer = kong::transformer(REQUEST, &model.url(), &json!({}));
+    let gateway = gateway(&model, &[kong::ai_proxy(&model.url()), key_auth, transformer]).await;
+    let answer = post(&gateway, &chat("hi").to_string()).await;
+    assert_eq!(answer.status, 501);
+    assert!(message(&answer).contains("take the key from a header or the query"), "{}", answer.text());
+    assert!(model.calls().is_empty());
+}

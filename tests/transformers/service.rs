@@ -54,6 +54,22 @@ async fn an_answer_without_a_body_costs_no_call() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_head_costs_no_call_and_tells_no_length() {
+    let model = model("x").await;
+    let service =
+        Upstream::always(Reply::raw("HTTP/1.1 200 OK\r\nx-svc: 1\r\ncontent-length: 9\r\n\r\n")).await;
+    let gateway = gateway(&service, &[kong::transformer(RESPONSE, &model.url(), &json!({}))]).await;
+    let mut client = Connection::open(gateway.proxy).await;
+    for _ in 0..2 {
+        client.send("HEAD /r HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        let answer = client.head_answer().await;
+        assert_eq!((answer.status, answer.header("x-svc")), (200, Some("1")));
+        assert_eq!(answer.header("content-length"), None);
+    }
+    assert!(model.calls().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn both_sides_are_rewritten_and_each_call_is_metered_as_its_own() {
     let (before, after) = (model("asked").await, model("answered").await);
     let service = Upstream::always(Reply::body(200, &[], "served")).await;
@@ -162,4 +178,16 @@ async fn options_of_the_model_may_come_from_the_request() {
     let answer = post(&gateway, "{}").await;
     assert_eq!((answer.status, &*message(&answer)), (400, "headers key x-model was not provided"));
     gateway.counts("tollgate_settlements_total", &["UNSPECIFIED"], 1.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plugins_behind_the_transformer_see_the_request_after_it() {
+    let model = model("asked").await;
+    let service = Upstream::always(Reply::body(200, &[], "served")).await;
+    let end = json!({"name": "request-termination", "config": {"status_code": 418, "body": "ended"}});
+    let gateway = gateway(&service, &[kong::transformer(REQUEST, &model.url(), &json!({})), end]).await;
+    let answer = post(&gateway, "{}").await;
+    assert_eq!((answer.status, &*answer.text()), (418, "ended"));
+    assert_eq!((model.calls().len(), service.calls().len()), (1, 0));
+    assert_eq!(record(&gateway).await["ai"][REQUEST]["usage"]["total_tokens"], 37);
 }
