@@ -6,6 +6,7 @@
 pub mod config;
 pub mod process;
 pub mod snapshot;
+pub mod state;
 
 // The life of a request.
 pub mod exchange;

@@ -10,6 +10,9 @@ use crate::log::sink;
 use crate::meter::metrics::SERIES;
 use crate::mock;
 use crate::snapshot::Snapshot;
+use crate::state::control::{Control, Ready};
+use crate::state::directory::Directory;
+use crate::state::store::Store;
 use crate::upstream::attempt::Connections;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -28,20 +31,24 @@ use tokio::signal::unix::{SignalKind, signal};
 pub fn run(flags: &Run) -> Result<(), String> {
     let settings = Settings::of(flags)?;
     super::start_log(settings.log_format);
-    let snapshot = reload::load(&flags.config)
-        .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
-    let counts = snapshot.counts;
-    warn_of_unserved(&snapshot);
-    let live = Arc::new(ArcSwap::from_pointee(snapshot));
+    let control = Arc::new(control(flags)?);
+    let live = control.live().clone();
+    let counts = live.load().counts;
+    warn_of_unserved(&live.load());
+    warn_of_open_admin(&settings);
     let draining = Arc::new(AtomicBool::new(false));
     let mut server = Server::new_with_opt_and_conf(None, server_conf(&settings));
     let door = Arc::new(Door::new(settings.proxy_listen));
-    let facts = Facts { live: live.clone(), draining: draining.clone(), door };
+    let facts = Facts {
+        control: control.clone(),
+        draining: draining.clone(),
+        door,
+        token: settings.admin.token.clone(),
+        reveal_secrets: settings.admin.reveal_secrets,
+        node: uuid::Uuid::new_v4(),
+    };
     add_operators(&mut server, &settings, &facts)?;
-    server.add_service(background_service(
-        "reload",
-        Reloader { files: flags.config.clone(), live: live.clone() },
-    ));
+    server.add_service(background_service("reload", Reloader { files: flags.config.clone(), control }));
     server.add_service(background_service("tokens", TokenKeeper::default()));
     if let Some(address) = flags.mock_llm {
         let socket = bound(address, "simulated model")?;
@@ -66,6 +73,17 @@ pub fn run(flags: &Run) -> Result<(), String> {
     server.run(RunArgs { shutdown_signal: Box::new(Signals { draining }) });
     sink::flush_all(Duration::from_secs(2));
     Ok(())
+}
+
+/// The configuration to begin with: the store's if there is one and it keeps any, else the files'.
+fn control(flags: &Run) -> Result<Control, String> {
+    let store = match &flags.state {
+        Some(path) => Store::Directory(Directory::open(path)?),
+        None => Store::Files,
+    };
+    let first = || if flags.config.is_empty() { Ready::empty() } else { reload::load(&flags.config) };
+    Control::start(store, first)
+        .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
 }
 
 fn server_conf(settings: &Settings) -> ServerConf {
@@ -111,6 +129,13 @@ fn add_proxy(server: &mut Server, settings: &Settings, live: Arc<ArcSwap<Snapsho
     proxy.add_tcp(&settings.proxy_listen.to_string());
     server.add_service(proxy);
     Ok(())
+}
+
+fn warn_of_open_admin(settings: &Settings) {
+    let address = settings.admin_listen;
+    if settings.admin.token.is_none() && !address.ip().is_loopback() {
+        tracing::warn!(%address, "the Admin API can be reached from outside and asks for no token: set admin.token");
+    }
 }
 
 fn warn_of_unserved(snapshot: &Snapshot) {

@@ -2,6 +2,7 @@
 //! beats the default.
 
 use super::flags::Run;
+use crate::admin::token::Token;
 use serde::Deserialize;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -25,6 +26,7 @@ pub struct Settings {
     pub proxy_listen: SocketAddr,
     pub admin_listen: SocketAddr,
     pub status_listen: SocketAddr,
+    pub admin: Admin,
     /// Worker threads; 0 is one a core.
     pub threads: usize,
     pub log_format: LogFormat,
@@ -38,12 +40,23 @@ pub struct Settings {
     pub keepalive_pool: usize,
 }
 
+/// Who may use the Admin API, and what it shows.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admin {
+    /// Asked for as `Authorization: Bearer …`; without one, whoever reaches the listener may write.
+    pub token: Option<Token>,
+    /// Literal keys are shown as they are.
+    pub reveal_secrets: bool,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
             proxy_listen: (Ipv4Addr::UNSPECIFIED, 8000).into(),
             admin_listen: (Ipv4Addr::LOCALHOST, 8001).into(),
             status_listen: (Ipv4Addr::LOCALHOST, 8007).into(),
+            admin: Admin::default(),
             threads: 0,
             log_format: LogFormat::Text,
             grace_seconds: 30,
@@ -61,7 +74,10 @@ impl Settings {
             Some(path) => Self::read(path)?,
             None => Self::default(),
         };
-        let Self { proxy_listen, admin_listen, status_listen, threads, log_format, .. } = &mut settings;
+        let Self { proxy_listen, admin_listen, status_listen, threads, log_format, admin, .. } =
+            &mut settings;
+        run.admin_token.clone().inspect(|given| admin.token = Some(given.clone()));
+        admin.reveal_secrets |= run.admin_reveal_secrets;
         run.proxy_listen.inspect(|given| *proxy_listen = *given);
         run.admin_listen.inspect(|given| *admin_listen = *given);
         run.status_listen.inspect(|given| *status_listen = *given);

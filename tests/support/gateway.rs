@@ -44,7 +44,7 @@ impl Gateway {
         Self::start_with(config, &[]).await
     }
 
-    /// Starts with extra arguments.
+    /// Starts with extra arguments, in which `{dir}` is the gateway's directory.
     pub async fn start_with(config: &str, extra: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("kong.yaml");
@@ -58,7 +58,7 @@ impl Gateway {
             .args(["--admin-listen", &admin.to_string()])
             .args(["--status-listen", &status.to_string()])
             .args(["--threads", "2"])
-            .args(extra)
+            .args(extra.iter().map(|argument| argument.replace("{dir}", dir.path().to_str().unwrap())))
             .stderr(Stdio::from(std::fs::File::create(dir.path().join("stderr")).unwrap()))
             .spawn()
             .unwrap();

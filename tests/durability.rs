@@ -1,0 +1,104 @@
+//! What the Admin API has acknowledged is there after `kill -9`, and nothing else.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "clippy exempts only the test functions themselves"
+)]
+
+mod support;
+
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use support::gateway::Gateway;
+
+const EMPTY: &str = r#"{"_format_version": "3.0"}"#;
+
+/// The names of all routes.
+async fn names(gateway: &Gateway) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut next = Some("/routes?size=1000".to_owned());
+    while let Some(path) = next {
+        let page: Value =
+            reqwest::get(format!("http://{}{path}", gateway.admin)).await.unwrap().json().await.unwrap();
+        for route in page["data"].as_array().unwrap() {
+            found.insert(route["name"].as_str().unwrap().to_owned());
+        }
+        next = page["next"].as_str().map(ToOwned::to_owned);
+    }
+    found
+}
+
+async fn write(gateway: &Gateway, name: &str) -> bool {
+    let route = json!({"name": name, "paths": [format!("/{name}")]});
+    let url = format!("http://{}/routes", gateway.admin);
+    let sent = reqwest::Client::new().post(url).json(&route).send().await;
+    sent.is_ok_and(|reply| reply.status() == 201)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_leaves_what_was_acknowledged() {
+    let place = tempfile::tempdir().unwrap();
+    let state = place.path().join("state").to_str().unwrap().to_owned();
+    let mut acknowledged = BTreeSet::new();
+    let mut tried = 0;
+    for round in 0..20 {
+        let gateway = Gateway::start_with(EMPTY, &["--state", &state]).await;
+        let kept = names(&gateway).await;
+        let lost: Vec<_> = acknowledged.difference(&kept).collect();
+        assert!(lost.is_empty(), "round {round}: acknowledged and lost: {lost:?}");
+        // Of writes that were never answered, at most the one that was under way may have happened.
+        assert!(kept.len() <= acknowledged.len() + 1, "round {round}: {} too many", kept.len());
+        acknowledged = kept;
+        // The kill falls into another moment of a write each time.
+        let patience = Duration::from_micros(5_000 + 1_733 * round);
+        let killer = async {
+            tokio::time::sleep(patience).await;
+            gateway.signal("KILL");
+        };
+        let writer = async {
+            for _ in 0..10 {
+                tried += 1;
+                let name = format!("r{tried}");
+                if !write(&gateway, &name).await {
+                    break;
+                }
+                acknowledged.insert(name);
+            }
+        };
+        tokio::join!(killer, writer);
+    }
+    let gateway = Gateway::start_with(EMPTY, &["--state", &state]).await;
+    let kept = names(&gateway).await;
+    assert!(acknowledged.is_subset(&kept) && kept.len() <= acknowledged.len() + 1);
+    assert!(kept.len() >= 20, "the writes came through at all: {}", kept.len());
+    // A quiet gateway loses and gains nothing.
+    for step in 0..3 {
+        assert!(write(&gateway, &format!("quiet{step}")).await);
+    }
+    let before = names(&gateway).await;
+    gateway.signal("KILL");
+    drop(gateway);
+    let gateway = Gateway::start_with(EMPTY, &["--state", &state]).await;
+    assert_eq!(names(&gateway).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_files_begin_a_state_and_never_overwrite_it() {
+    let place = tempfile::tempdir().unwrap();
+    let state = place.path().join("state").to_str().unwrap().to_owned();
+    let config = |name: &str| json!({"_format_version": "3.0", "routes": [{"name": name, "paths": ["/x"]}]});
+    let gateway = Gateway::start_with(&config("first").to_string(), &["--state", &state]).await;
+    assert!(write(&gateway, "second").await);
+    drop(gateway);
+    let gateway = Gateway::start_with(&config("third").to_string(), &["--state", &state]).await;
+    assert_eq!(names(&gateway).await, BTreeSet::from(["first".to_owned(), "second".to_owned()]));
+    let (status, _, stderr) = support::gateway::finish(&["run", "--state", &state]);
+    assert_eq!(status, 1);
+    assert!(stderr.contains("in use by another process"), "{stderr}");
+    let (status, ..) = support::gateway::finish(&["check", &format!("{state}/state.json")]);
+    assert_eq!(status, 0, "what is kept is a declarative file");
+}
