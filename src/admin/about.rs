@@ -28,7 +28,7 @@ pub async fn status(Shared(facts): Shared<Facts>) -> Response {
     let control = &facts.control;
     let counts = control.live().load().counts;
     let mut body = object!({
-        "database": {"reachable": true, "store": control.store().name()},
+        "database": {"reachable": control.store().is_reachable(), "store": control.store().name()},
         "configuration": {
             "services": counts.services, "routes": counts.routes,
             "plugins": counts.plugins, "targets": counts.targets,

@@ -35,7 +35,7 @@ pub struct Run {
     /// Kong declarative configuration; several files are merged.
     #[arg(
         long,
-        required_unless_present = "state",
+        required_unless_present_any = ["state", "store", "server"],
         env = "TOLLGATE_CONFIG",
         value_delimiter = ',',
         value_name = "FILE"
@@ -44,6 +44,9 @@ pub struct Run {
     /// Directory that keeps the configuration: the Admin API takes writes; `--config` only begins it.
     #[arg(long, env = "TOLLGATE_STATE", value_name = "DIR")]
     pub state: Option<PathBuf>,
+    /// Redis or Valkey that keeps the configuration of a fleet: redis://[user:password@]host[:port][/db].
+    #[arg(long, env = "TOLLGATE_STORE", value_name = "URL", hide_env_values = true)]
+    pub store: Option<super::settings::StoreUrl>,
     /// Server settings (conf/tollgate.yaml documents them).
     #[arg(long, env = "TOLLGATE_SERVER", value_name = "FILE")]
     pub server: Option<PathBuf>,

@@ -1,6 +1,7 @@
 //! The process: flags and settings, listeners, signals, reload and drain.
 
 pub mod flags;
+pub mod follow;
 pub mod reload;
 pub mod serve;
 pub mod settings;

@@ -1,6 +1,7 @@
 //! `tollgate run`: from flags to listeners, until SIGTERM has been served.
 
 use super::flags::Run;
+use super::follow::Follower;
 use super::reload::{self, Reloader};
 use super::settings::Settings;
 use super::tokens::TokenKeeper;
@@ -11,7 +12,6 @@ use crate::meter::metrics::SERIES;
 use crate::mock;
 use crate::snapshot::Snapshot;
 use crate::state::control::{Control, Ready};
-use crate::state::directory::Directory;
 use crate::state::store::Store;
 use crate::upstream::attempt::Connections;
 use arc_swap::ArcSwap;
@@ -31,7 +31,7 @@ use tokio::signal::unix::{SignalKind, signal};
 pub fn run(flags: &Run) -> Result<(), String> {
     let settings = Settings::of(flags)?;
     super::start_log(settings.log_format);
-    let control = Arc::new(control(flags)?);
+    let control = Arc::new(control(flags, &settings)?);
     let live = control.live().clone();
     let counts = live.load().counts;
     warn_of_unserved(&live.load());
@@ -48,6 +48,9 @@ pub fn run(flags: &Run) -> Result<(), String> {
         node: uuid::Uuid::new_v4(),
     };
     add_operators(&mut server, &settings, &facts)?;
+    if control.store().is_shared() {
+        server.add_service(background_service("follow", Follower { control: control.clone() }));
+    }
     server.add_service(background_service("reload", Reloader { files: flags.config.clone(), control }));
     server.add_service(background_service("tokens", TokenKeeper::default()));
     if let Some(address) = flags.mock_llm {
@@ -76,14 +79,17 @@ pub fn run(flags: &Run) -> Result<(), String> {
 }
 
 /// The configuration to begin with: the store's if there is one and it keeps any, else the files'.
-fn control(flags: &Run) -> Result<Control, String> {
-    let store = match &flags.state {
-        Some(path) => Store::Directory(Directory::open(path)?),
-        None => Store::Files,
-    };
+fn control(flags: &Run, settings: &Settings) -> Result<Control, String> {
+    let store = Store::open(settings.store.as_deref(), settings.state.as_deref())?;
+    if flags.config.is_empty() && !store.is_writable() {
+        return Err("name a configuration: --config FILE, --state DIR or --store URL".to_owned());
+    }
+    // The services have runtimes of their own; this one is only for the start.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
     let first = || if flags.config.is_empty() { Ready::empty() } else { reload::load(&flags.config) };
-    Control::start(store, first)
-        .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    let started = runtime.block_on(Control::start(store, first));
+    started.map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
 }
 
 fn server_conf(settings: &Settings) -> ServerConf {

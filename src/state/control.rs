@@ -3,9 +3,10 @@
 //! on disk and in the next request.
 
 use super::State;
-use super::store::{Store, Unsaved, read};
+use super::store::{Kept, Store, Unsaved, Version, read};
 use crate::config::problems::Problem;
 use crate::config::{build, check, vault};
+use crate::meter::metrics::SERIES;
 use crate::snapshot::Snapshot;
 use arc_swap::ArcSwap;
 use std::sync::Arc;
@@ -16,8 +17,10 @@ pub struct Control {
     live: Arc<ArcSwap<Snapshot>>,
     state: ArcSwap<State>,
     store: Store,
-    /// Changes come one after the other: each is made to what the one before left.
-    turn: Mutex<()>,
+    /// Of what is in force. Changes come one after the other: each is made to what the one before left.
+    version: Mutex<Version>,
+    /// What the store kept last and this gateway could not use.
+    refused: Mutex<Version>,
 }
 
 /// A configuration as entities and made ready to serve.
@@ -84,25 +87,18 @@ fn compile(state: &State) -> Result<Snapshot, Vec<Problem>> {
 impl Control {
     /// Puts the first configuration in force: what the store keeps, or else `first`, which the store
     /// keeps from then on.
-    pub fn start(
+    pub async fn start(
         store: Store,
         first: impl FnOnce() -> Result<Ready, Vec<Problem>>,
     ) -> Result<Self, Vec<Problem>> {
-        let told = |message: String| vec![Problem::new("", message)];
-        let ready = if let Some((name, text)) = store.load().map_err(told)? {
-            Ready::of(read(&name, &text)?).map_err(|(problems, _)| problems)?
-        } else {
-            let ready = first()?;
-            match store.save(&ready.state) {
-                Err(Unsaved::Failed(why)) => return Err(told(why)),
-                Ok(()) | Err(Unsaved::ReadOnly) => ready,
-            }
-        };
+        let (ready, version) = begin(&store, first).await?;
+        store.copy(&ready.state);
         Ok(Self {
             live: Arc::new(ArcSwap::from_pointee(ready.snapshot)),
             state: ArcSwap::from_pointee(ready.state),
             store,
-            turn: Mutex::new(()),
+            version: Mutex::new(version),
+            refused: Mutex::default(),
         })
     }
 
@@ -121,37 +117,112 @@ impl Control {
         &self.store
     }
 
-    /// Makes a change. `edit` makes the new state out of the one in force.
-    pub async fn change<T, E>(
+    /// Makes a change. `edit` makes the new state out of the one in force; where another gateway was
+    /// faster, out of what that one left.
+    pub async fn change<T: Send, E: Send>(
         &self,
-        edit: impl Fn(&State) -> Result<(State, T), E>,
+        edit: impl Fn(&State) -> Result<(State, T), E> + Send + Sync,
     ) -> Result<T, Refusal<E>> {
-        let _turn = self.turn.lock().await;
-        let (state, told) = edit(&self.state.load()).map_err(Refusal::Edit)?;
-        let ready = Ready::of(state).map_err(|(problems, state)| Refusal::Problems(problems, state))?;
-        self.store.save(&ready.state).map_err(|unsaved| match unsaved {
-            Unsaved::ReadOnly => Refusal::ReadOnly,
-            Unsaved::Failed(why) => Refusal::Store(why),
-        })?;
-        self.install(ready);
-        Ok(told)
+        let mut version = self.version.lock().await;
+        for _ in 0..TRIES {
+            let (state, told) = edit(&self.state.load()).map_err(Refusal::Edit)?;
+            let ready = Ready::of(state).map_err(|(problems, state)| Refusal::Problems(problems, state))?;
+            match self.store.save(&ready.state, &version).await {
+                Ok(new) => {
+                    *version = new;
+                    self.install(ready);
+                    return Ok(told);
+                }
+                Err(Unsaved::ReadOnly) => return Err(Refusal::ReadOnly),
+                Err(Unsaved::Failed(why)) => return Err(Refusal::Store(why)),
+                Err(Unsaved::Conflict) => self.catch_up(&mut version).await.map_err(Refusal::Store)?,
+            }
+        }
+        Err(Refusal::Store("other gateways keep changing the configuration: try again".to_owned()))
     }
 
     /// Puts a whole configuration in force that no store keeps: the files anew, or what was posted.
     pub async fn replace(&self, ready: Ready) {
-        let _turn = self.turn.lock().await;
+        let _turn = self.version.lock().await;
         self.install(ready);
     }
 
     /// The same, unless a change is under way.
     pub fn try_replace<E>(&self, make: impl FnOnce() -> Result<Ready, E>) -> Result<(), Refusal<E>> {
-        let _turn = self.turn.try_lock().map_err(|_| Refusal::Busy)?;
+        let _turn = self.version.try_lock().map_err(|_| Refusal::Busy)?;
         self.install(make().map_err(Refusal::Edit)?);
         Ok(())
     }
 
+    /// Takes over what another gateway has written since. An error says why it could not be.
+    pub async fn follow(&self) -> Result<(), String> {
+        let Some(kept) = self.store.version().await? else { return Ok(()) };
+        if *self.refused.lock().await == kept {
+            return Ok(());
+        }
+        let mut version = self.version.lock().await;
+        if *version == kept {
+            return Ok(());
+        }
+        self.catch_up(&mut version).await
+    }
+
+    /// Puts in force what the store keeps now.
+    async fn catch_up(&self, version: &mut Version) -> Result<(), String> {
+        let Some(kept) = self.store.load().await? else {
+            // A server that came back empty has forgotten what is in force here: it stays, and the next
+            // change begins anew with it.
+            version.clear();
+            return Ok(());
+        };
+        let ready = read(&kept).and_then(|state| Ready::of(state).map_err(|(problems, _)| problems));
+        match ready {
+            Ok(ready) => {
+                *version = kept.version;
+                self.install(ready);
+                SERIES.reloads.with_label_values(&["ok"]).inc();
+                Ok(())
+            }
+            Err(problems) => {
+                *self.refused.lock().await = kept.version;
+                SERIES.reloads.with_label_values(&["refused"]).inc();
+                let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+                Err(format!("what the store keeps was refused: {}", problems.join("; ")))
+            }
+        }
+    }
+
     fn install(&self, ready: Ready) {
+        self.store.copy(&ready.state);
         self.live.store(Arc::new(ready.snapshot));
         self.state.store(Arc::new(ready.state));
+    }
+}
+
+/// How often a change starts over before it gives up.
+const TRIES: usize = 100;
+
+async fn begin(
+    store: &Store,
+    first: impl FnOnce() -> Result<Ready, Vec<Problem>>,
+) -> Result<(Ready, Version), Vec<Problem>> {
+    let told = |message: String| vec![Problem::new("", message)];
+    let made = |kept: Kept| {
+        let ready = Ready::of(read(&kept)?).map_err(|(problems, _)| problems)?;
+        Ok((ready, kept.version))
+    };
+    if let Some(kept) = store.load_first().await.map_err(told)? {
+        return made(kept);
+    }
+    let ready = first()?;
+    match store.save(&ready.state, "").await {
+        Ok(version) => Ok((ready, version)),
+        Err(Unsaved::ReadOnly) => Ok((ready, Version::new())),
+        // Another gateway began at the same time.
+        Err(Unsaved::Conflict) => match store.load_first().await.map_err(told)? {
+            Some(kept) => made(kept),
+            None => Ok((ready, Version::new())),
+        },
+        Err(Unsaved::Failed(why)) => Err(told(why)),
     }
 }

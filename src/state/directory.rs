@@ -7,6 +7,7 @@
 //!
 //! The invariant: `state.json` is complete at every instant, and what `save` returned for is on disk.
 
+use super::store::{Kept, Version};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -40,11 +41,11 @@ impl Directory {
     }
 
     /// The file's name and text, if there is one.
-    pub fn load(&self) -> Result<Option<(String, String)>, String> {
+    pub fn load(&self) -> Result<Option<Kept>, String> {
         let file = self.path.join(FILE);
         let name = file.display().to_string();
         match fs::read_to_string(&file) {
-            Ok(text) => Ok(Some((name, text))),
+            Ok(text) => Ok(Some(Kept { name, text, version: Version::new() })),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(format!("cannot read '{name}': {error}")),
         }
@@ -86,12 +87,12 @@ mod tests {
         assert_eq!(directory.load().unwrap(), None);
         directory.save("a long first text").unwrap();
         directory.save("second").unwrap();
-        assert_eq!(directory.load().unwrap().unwrap().1, "second");
+        assert_eq!(directory.load().unwrap().unwrap().text, "second");
         assert_eq!(fs::metadata(path.join(FILE)).unwrap().permissions().mode() & 0o777, 0o600);
         let refused = Directory::open(&path).err().unwrap();
         assert!(refused.contains("in use by another process"), "{refused}");
         drop(directory);
-        assert_eq!(Directory::open(&path).unwrap().load().unwrap().unwrap().1, "second");
+        assert_eq!(Directory::open(&path).unwrap().load().unwrap().unwrap().text, "second");
     }
 
     #[test]
@@ -100,8 +101,8 @@ mod tests {
         let directory = Directory::open(place.path()).unwrap();
         directory.save("whole").unwrap();
         fs::write(place.path().join(NEXT), "hal").unwrap();
-        assert_eq!(directory.load().unwrap().unwrap().1, "whole");
+        assert_eq!(directory.load().unwrap().unwrap().text, "whole");
         directory.save("next").unwrap();
-        assert_eq!(directory.load().unwrap().unwrap().1, "next");
+        assert_eq!(directory.load().unwrap().unwrap().text, "next");
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod control;
 pub mod directory;
+pub mod redis;
 pub mod store;
 
 use crate::config::items::Item;

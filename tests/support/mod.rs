@@ -14,6 +14,7 @@
 pub mod client;
 pub mod gateway;
 pub mod kong;
+pub mod redis;
 pub mod upstream;
 
 use std::time::{Duration, Instant};

@@ -43,6 +43,8 @@ pub struct Series {
     pub reloads: IntCounterVec,
     /// Prompts that a plugin refused, by plugin.
     pub blocked: IntCounterVec,
+    /// Whether the store of the configuration answers.
+    pub datastore: IntGauge,
     /// Exchanges under way.
     pub in_flight: IntGauge,
     /// Log records that a full queue turned away.
@@ -89,13 +91,15 @@ impl Series {
         let node = to.counts("kong_node_info", "Kong node metadata information", &["node_id", "version"]);
         let node_id = uuid::Uuid::new_v4().to_string();
         node.with_label_values(&[node_id.as_str(), env!("CARGO_PKG_VERSION")]).inc();
-        to.gauge("kong_datastore_reachable", "Datastore reachable, 0 is unreachable").set(1);
+        let datastore = to.gauge("kong_datastore_reachable", "Datastore reachable, 0 is unreachable");
+        datastore.set(1);
         Self {
             http: Http::declare(&to),
             ai: Ai::declare(&to),
             own: Own::declare(&to),
             reloads: to.counts("tollgate_config_reloads_total", "Reloads of the configuration", &["result"]),
             blocked: to.counts("tollgate_blocked_total", "Prompts that a plugin refused", &["plugin"]),
+            datastore,
             in_flight: to.gauge("tollgate_exchanges_in_flight", "Exchanges under way"),
             log_dropped: to
                 .gauge("tollgate_log_records_dropped", "Log records that a full queue turned away"),
