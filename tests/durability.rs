@@ -12,8 +12,10 @@ mod support;
 
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use support::gateway::Gateway;
+use support::upstream::{Reply, Upstream};
 
 const EMPTY: &str = r#"{"_format_version": "3.0"}"#;
 
@@ -101,4 +103,46 @@ async fn the_files_begin_a_state_and_never_overwrite_it() {
     assert!(stderr.contains("in use by another process"), "{stderr}");
     let (status, ..) = support::gateway::finish(&["check", &format!("{state}/state.json")]);
     assert_eq!(status, 0, "what is kept is a declarative file");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_changes_fail_no_request() {
+    let upstream = Upstream::always(Reply::json(&json!({"plain": true}))).await;
+    let config = json!({"_format_version": "3.0", "services": [{"name": "s", "url": upstream.url(),
+        "routes": [{"name": "fixed", "paths": ["/fixed"]}]}]});
+    let gateway = Gateway::start_with(&config.to_string(), &["--state", "{dir}/state"]).await;
+    let done = AtomicBool::new(false);
+    let client = reqwest::Client::new();
+    let load = async {
+        let mut served = 0;
+        while !done.load(Ordering::Relaxed) {
+            let reply = client.get(gateway.url("/fixed")).send().await.unwrap();
+            assert_eq!(reply.status(), 200, "after {served}");
+            served += 1;
+        }
+        served
+    };
+    let changes = async {
+        let admin = reqwest::Client::new();
+        let url = format!("http://{}/routes/other", gateway.admin);
+        for step in 0..1000 {
+            let route = json!({"paths": [format!("/other{step}")], "service": {"name": "s"}});
+            assert_eq!(admin.put(&url).json(&route).send().await.unwrap().status(), 200, "{step}");
+        }
+        done.store(true, Ordering::Relaxed);
+    };
+    let (first, second, ()) = tokio::join!(load, load_twice(&gateway, &done), changes);
+    assert!(first > 100 && second > 100, "{first} and {second} requests met 1,000 changes");
+    let last = reqwest::get(gateway.url("/other999")).await.unwrap();
+    assert_eq!(last.status(), 200);
+}
+
+/// A second client, with connections of its own.
+async fn load_twice(gateway: &Gateway, done: &AtomicBool) -> usize {
+    let mut served = 0;
+    while !done.load(Ordering::Relaxed) {
+        assert_eq!(reqwest::get(gateway.url("/fixed")).await.unwrap().status(), 200);
+        served += 1;
+    }
+    served
 }
