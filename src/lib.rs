@@ -33,5 +33,6 @@ pub mod settle;
 // Used by all of them, or beside them.
 pub mod admin;
 pub mod error;
+pub mod init;
 pub mod mock;
 pub mod wire;
