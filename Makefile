@@ -31,7 +31,7 @@ clients: ## The official OpenAI, Anthropic and AWS SDKs against the gateway; ins
 	tests/clients/run.sh target/venv-clients
 
 bless: ## Rewrite the golden files from what the code does now; the diff is the review
-	BLESS=1 $(CARGO) test --locked --test golden
+	BLESS=1 $(CARGO) test --locked --test golden --test reference
 
 bench: ## Micro-benchmarks (criterion)
 	$(CARGO) bench --locked

@@ -25,6 +25,8 @@ pub enum Command {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Make one clean declarative file of what Kong's tools wrote; the report goes to stderr.
+    Convert(crate::convert::Convert),
     /// Write a first configuration: asks for keys and local models.
     Init(Box<crate::init::Init>),
     /// Serve a simulated model in every provider's dialect: no key, no network.
