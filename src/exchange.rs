@@ -156,6 +156,7 @@ struct InFlight;
 impl InFlight {
     fn begin() -> Self {
         SERIES.in_flight.inc();
+        SERIES.begun.inc();
         Self
     }
 }

@@ -34,7 +34,7 @@ pub async fn status(Shared(facts): Shared<Facts>) -> Response {
             "plugins": counts.plugins, "targets": counts.targets,
         },
         "memory": {"resident_bytes": resident()},
-        "server": {"exchanges_in_flight": SERIES.in_flight.get()},
+        "server": {"exchanges_in_flight": SERIES.in_flight.get(), "total_requests": SERIES.begun.get()},
     });
     if let Some(map) = body.as_object_mut() {
         map.insert("configuration_hash".to_owned(), control.state().hash().into());

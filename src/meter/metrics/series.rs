@@ -3,7 +3,8 @@
 use once_cell::sync::Lazy;
 use prometheus::core::Collector;
 use prometheus::{
-    CounterVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    CounterVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    TextEncoder,
 };
 
 const LATENCY_MS: &[f64] =
@@ -45,6 +46,8 @@ pub struct Series {
     pub blocked: IntCounterVec,
     /// Whether the store of the configuration answers.
     pub datastore: IntGauge,
+    /// Exchanges that began.
+    pub begun: IntCounter,
     /// Exchanges under way.
     pub in_flight: IntGauge,
     /// Log records that a full queue turned away.
@@ -100,6 +103,7 @@ impl Series {
             reloads: to.counts("tollgate_config_reloads_total", "Reloads of the configuration", &["result"]),
             blocked: to.counts("tollgate_blocked_total", "Prompts that a plugin refused", &["plugin"]),
             datastore,
+            begun: to.count("tollgate_exchanges_total", "Exchanges that began"),
             in_flight: to.gauge("tollgate_exchanges_in_flight", "Exchanges under way"),
             log_dropped: to
                 .gauge("tollgate_log_records_dropped", "Log records that a full queue turned away"),
@@ -236,6 +240,10 @@ impl Declarer<'_> {
 
     fn times(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> HistogramVec {
         self.known(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels))
+    }
+
+    fn count(&self, name: &str, help: &str) -> IntCounter {
+        self.known(IntCounter::new(name, help))
     }
 
     fn gauge(&self, name: &str, help: &str) -> IntGauge {
