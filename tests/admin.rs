@@ -148,6 +148,8 @@ async fn a_form_and_json_give_the_same_entity() {
         said.body
     };
     assert_eq!(without_time(by_form), without_time(by_json));
+    let global = form(&gateway, "PATCH", "/plugins/0b1f1f9c-8f0c-4c52-9a1f-000000000001", "route.id=").await;
+    assert_eq!((global.status, &global.body["route"]), (200, &Value::Null), "an empty value is null");
     let multipart = "--b\r\nContent-Disposition: form-data; name=\"name\"\r\n\r\nparts\r\n\
                      --b\r\nContent-Disposition: form-data; name=\"paths[]\"\r\n\r\n/parts\r\n--b--\r\n";
     let made =

@@ -15,13 +15,15 @@ pub fn resolve(state: &State, collection: &Collection, fields: &mut Fields) -> R
         let found = match fields.get(*field) {
             Some(Value::Object(map)) => {
                 let key = key_field(target);
-                match (text(map, "id"), text(map, key)) {
+                let given = |name: &str| text(map, name).filter(|text| !text.is_empty());
+                match (given("id"), given(key)) {
                     (Some(id), _) => Value::from(id),
                     (None, Some(name)) => named(state, field, (key, name), to)?,
                     // `service.id=` in a form, and `{}`.
                     (None, None) => Value::Null,
                 }
             }
+            Some(Value::String(none)) if none.is_empty() => Value::Null,
             Some(Value::String(name)) if Uuid::try_parse(name).is_err() => {
                 named(state, field, (key_field(target), name), to)?
             }
