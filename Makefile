@@ -35,7 +35,7 @@ genuine-proxy: ## The transformers through tinyproxy; installs it if it is missi
 	tests/genuine-proxy.sh
 
 bless: ## Rewrite the golden files from what the code does now; the diff is the review
-	BLESS=1 $(CARGO) test --locked --test golden
+	BLESS=1 $(CARGO) test --locked --test golden --test reference
 
 bench: ## Micro-benchmarks (criterion)
 	$(CARGO) bench --locked

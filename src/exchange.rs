@@ -196,6 +196,7 @@ struct InFlight;
 impl InFlight {
     fn begin() -> Self {
         SERIES.in_flight.inc();
+        SERIES.begun.inc();
         Self
     }
 }

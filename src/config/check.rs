@@ -8,7 +8,7 @@ use super::ids;
 use super::items::{self, Item};
 use super::lines::Lines;
 use super::problems::Problem;
-use super::records::{self, PLUGINS, ROUTES};
+use super::records::{self, Collection, PLUGINS, ROUTES};
 use super::references;
 use super::schema::Record;
 use super::unique;
@@ -17,6 +17,7 @@ use crate::plugins::{self, PluginKind};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// Checks the files as one configuration. The items of a good one are complete: defaults filled,
 /// references replaced by ids.
@@ -29,18 +30,54 @@ pub fn check(sources: &[Source]) -> Result<Vec<Item>, Vec<Problem>> {
             Err(problems) => list.extend(problems),
         }
     }
-    ids::assign(&mut items);
-    references::settle(&mut items, &mut list);
-    unique::check(&items, &mut list);
+    settle(&mut items, &mut list);
+    if list.is_empty() { Ok(items) } else { Err(located(list, sources)) }
+}
+
+/// Checks a configuration that was never text: its problems have paths and no lines.
+pub fn check_tree(root: Map<String, Value>) -> Result<Vec<Item>, Vec<Problem>> {
+    let (mut list, mut items) = (Vec::new(), Vec::new());
+    items::take((0, &Arc::from("")), root, &mut items, &mut list);
+    settle(&mut items, &mut list);
+    for problem in &mut list {
+        problem.file = None;
+    }
+    if list.is_empty() { Ok(items) } else { Err(list) }
+}
+
+/// Checks one entity for itself and fills it; whom it refers to is not looked at. Paths of problems
+/// start at the entity.
+pub fn check_entity(collection: &'static Collection, value: &mut Map<String, Value>) -> Vec<Problem> {
+    let foreign = collection.foreign.iter().map(|(field, _)| *field);
+    let refers =
+        foreign.filter(|field| value.get(*field).is_some_and(Value::is_string)).map(|field| (field, 0));
+    let mut item = Item {
+        collection,
+        source: 0,
+        file: Arc::from(""),
+        path: String::new(),
+        parent: None,
+        id: Uuid::nil(),
+        refers: refers.collect(),
+        members: Vec::new(),
+        value: std::mem::take(value),
+    };
+    let mut list = Vec::new();
+    Descriptions::default().check(&mut item, &mut list);
+    *value = item.value;
+    list
+}
+
+/// What is said of all entities once they are in one list.
+fn settle(items: &mut [Item], list: &mut Vec<Problem>) {
+    ids::assign(items);
+    references::settle(items, list);
+    unique::check(items, list);
     let mut known = Descriptions::default();
-    for item in &mut items {
-        known.check(item, &mut list);
+    for item in items.iter_mut() {
+        known.check(item, list);
     }
-    check_protocols(&items, &mut list);
-    if list.is_empty() {
-        return Ok(items);
-    }
-    Err(located(list, sources))
+    check_protocols(items, list);
 }
 
 /// Descriptions are made once a check, however many items need them.

@@ -25,6 +25,11 @@ pub fn read(source: &Source) -> Result<Map<String, Value>, Vec<Problem>> {
     }
 }
 
+/// A tree as YAML text.
+pub fn write(root: &Map<String, Value>) -> Result<String, String> {
+    serde_yaml::to_string(root).map_err(|error| error.to_string())
+}
+
 fn object(value: Value, source: &Source) -> Result<Map<String, Value>, Vec<Problem>> {
     match value {
         Value::Object(map) => Ok(map),

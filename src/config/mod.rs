@@ -52,7 +52,8 @@ pub fn check_files(files: &[PathBuf]) -> Vec<Problem> {
     }
 }
 
-fn read(files: &[PathBuf]) -> Result<Vec<(String, String)>, Vec<Problem>> {
+/// Their texts, each with its name.
+pub fn read(files: &[PathBuf]) -> Result<Vec<(String, String)>, Vec<Problem>> {
     let mut texts = Vec::with_capacity(files.len());
     let mut problems = Vec::new();
     for file in files {

@@ -111,9 +111,12 @@ pub struct Scope {
 }
 
 /// The instances that run in a scope: of each name the most specific one.
-pub fn select(all: &[entities::Plugin], scope: Scope) -> Vec<&entities::Plugin> {
+pub fn select<'a>(
+    all: impl Iterator<Item = &'a entities::Plugin>,
+    scope: Scope,
+) -> Vec<&'a entities::Plugin> {
     let mut chosen: Vec<&entities::Plugin> = Vec::new();
-    for plugin in all.iter().filter(|plugin| plugin.enabled && applies(plugin, scope)) {
+    for plugin in all.filter(|plugin| plugin.enabled && applies(plugin, scope)) {
         match chosen.iter_mut().find(|other| other.kind.name == plugin.kind.name) {
             Some(other) if rank(plugin) > rank(other) => *other = plugin,
             Some(_) => {}

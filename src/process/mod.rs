@@ -2,6 +2,7 @@
 
 pub mod descriptions;
 pub mod flags;
+pub mod follow;
 pub mod reload;
 pub mod serve;
 pub mod settings;

@@ -35,6 +35,7 @@ pub mod huggingface;
 pub mod llama2;
 pub mod mistral;
 pub mod native;
+pub mod offer;
 pub mod ollama;
 pub mod openai;
 pub mod parameter;

@@ -44,7 +44,7 @@ impl Gateway {
         Self::start_with(config, &[]).await
     }
 
-    /// Starts with extra arguments.
+    /// Starts with extra arguments, in which `{dir}` is the gateway's directory.
     pub async fn start_with(config: &str, extra: &[&str]) -> Self {
         Self::launch(config, extra, &[]).await
     }
@@ -67,7 +67,7 @@ impl Gateway {
             .args(["--admin-listen", &admin.to_string()])
             .args(["--status-listen", &status.to_string()])
             .args(["--threads", "2"])
-            .args(extra)
+            .args(extra.iter().map(|argument| argument.replace("{dir}", dir.path().to_str().unwrap())))
             .envs(environment.iter().copied())
             .stderr(Stdio::from(std::fs::File::create(dir.path().join("stderr")).unwrap()))
             .spawn()

@@ -15,6 +15,7 @@ pub mod client;
 pub mod gateway;
 pub mod kong;
 pub mod network;
+pub mod redis;
 pub mod upstream;
 
 use std::time::{Duration, Instant};
