@@ -1,5 +1,7 @@
 //! ai-prompt-guard: lets prompts pass by what matches them.
 
+mod words;
+
 use super::pattern::{PATIENCE, Pattern, TooLong};
 use super::{Conf, Plugin, PluginKind, Step};
 use crate::config::llm;
@@ -9,7 +11,6 @@ use crate::config::schema::{Conditional, Field, Kind, Match, Record, Rule};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::exchange::Exchange;
 use crate::meter::metrics::SERIES;
-use crate::wire::chat::{self, Content, Message, Part};
 use crate::wire::doc::Doc;
 use pingora::http::RequestHeader;
 use regex::RegexSet;
@@ -17,6 +18,7 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::runtime::{Handle, RuntimeFlavor};
+use words::Said;
 
 /// Its entry in the list of plugins.
 pub static KIND: PluginKind =
@@ -186,12 +188,12 @@ impl Guard {
     // KONG(kong/plugins/ai-prompt-guard/filters/guard-prompt.lua): content in parts was refused; here
     // its texts are looked at.
     fn text(&self, doc: &Doc) -> Option<String> {
-        let Some(_) = doc.raw("messages").filter(|raw| *raw != "null") else { return prompt(doc) };
-        let messages = chat::messages(doc).ok()?;
-        let mut text = String::new();
+        let Some(raw) = doc.raw("messages").filter(|raw| *raw != "null") else { return prompt(doc) };
+        let messages: Vec<Said<'_>> = serde_json::from_str(raw).ok()?;
+        let mut text = String::with_capacity(raw.len());
         let chosen = messages.iter().rev().filter(|message| self.all_roles || &*message.role == "user");
         for message in chosen.take(if self.latest_only { 1 } else { usize::MAX }) {
-            push(&mut text, message)?;
+            message.content.push_to(&mut text)?;
             text.push(' ');
         }
         Some(text)
@@ -216,20 +218,6 @@ fn beside<T>(length: usize, work: impl FnOnce() -> T) -> T {
         return tokio::task::block_in_place(work);
     }
     work()
-}
-
-fn push(text: &mut String, message: &Message<'_>) -> Option<()> {
-    match message.content().ok()? {
-        Content::Text(content) => text.push_str(&content),
-        Content::Parts(parts) => {
-            for part in parts.iter().filter_map(Part::text) {
-                text.push_str(part);
-                text.push(' ');
-            }
-        }
-        Content::None => {}
-    }
-    Some(())
 }
 
 /// The prompt of a completions request, or its prompts.

@@ -55,9 +55,11 @@ async fn each_consumer_has_its_own_plugins_and_no_key_is_logged() {
     assert_eq!(said, ["for ann", "for ann", "for gold"]);
     support::eventually("six records", async || gateway.records("log").len() == 6).await;
     let records = gateway.records("log");
-    let names: Vec<_> =
+    // Records of requests on different connections may change places.
+    let mut names: Vec<_> =
         records.iter().map(|record| record["consumer"]["username"].as_str().unwrap_or("")).collect();
-    assert_eq!(names, ["ann", "ann", "bob", "eve", "", ""]);
+    names.sort_unstable();
+    assert_eq!(names, ["", "", "ann", "ann", "bob", "eve"]);
     let text = serde_json::to_string(&records).unwrap();
     assert!(!text.contains("secret") && text.contains("REDACTED"), "{text}");
     assert!(!gateway.stderr().contains("secret"));
