@@ -432,3 +432,29 @@ async fn what_the_gateway_says_of_itself() {
     assert_eq!(header("access-control-allow-origin"), "*");
     assert!(!header("x-kong-admin-latency").is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_settings_name_the_state_the_token_and_what_is_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = dir.path().join("tollgate.yaml");
+    let state = dir.path().join("state");
+    let text = format!("state: {}\nadmin: {{token: t0ken, reveal_secrets: true}}\n", state.display());
+    std::fs::write(&settings, text).unwrap();
+    let gateway = Gateway::start_with(EMPTY, &["--server", settings.to_str().unwrap()]).await;
+    let consumers = format!("http://{}/consumers", gateway.admin);
+    assert_eq!(get(&gateway, "/consumers").await.status, 401);
+    let client = reqwest::Client::new();
+    let send = async |request: reqwest::RequestBuilder| {
+        said(request.bearer_auth("t0ken").send().await.unwrap()).await
+    };
+    assert_eq!(send(client.post(&consumers).json(&json!({"username": "bob"}))).await.status, 201);
+    let keys = format!("{consumers}/bob/key-auth");
+    let made = send(client.post(&keys).json(&json!({"key": "as it is"}))).await;
+    assert_eq!((made.status, &made.body["key"]), (201, &json!("as it is")));
+    assert_eq!(send(client.get(&keys)).await.body["data"][0]["key"], "as it is");
+    assert!(state.join("state.json").exists());
+    let (status, _, stderr) = support::gateway::finish(&["run", "--state", "x", "--admin-token", ""]);
+    assert!(status != 0 && stderr.contains("the token is empty"), "{stderr}");
+    let (status, _, stderr) = support::gateway::finish(&["run"]);
+    assert!(status != 0 && stderr.contains("--config"), "{stderr}");
+}

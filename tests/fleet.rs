@@ -71,6 +71,11 @@ async fn writes_through_two_gateways_are_all_kept() {
     let one = Gateway::start_with(EMPTY, &["--store", &url]).await;
     let two = Gateway::start_with(EMPTY, &["--store", &url]).await;
     let client = reqwest::Client::new();
+    assert_eq!(write(&client, &two, "at-once").await, 201);
+    eventually("the first sees it", async || count(&one).await == 1).await;
+    for gateway in [&one, &two] {
+        assert!(!gateway.stderr().contains("away"), "{}", gateway.stderr());
+    }
     let writer = async |first: usize| {
         for number in (first..500).step_by(10) {
             let gateway = if number % 2 == 0 { &one } else { &two };
@@ -103,7 +108,7 @@ async fn writes_through_two_gateways_are_all_kept() {
         redis.restart().await;
     };
     tokio::join!(writers, interruption);
-    eventually("both know all", async || count(&one).await == 500 && count(&two).await == 500).await;
+    eventually("both know all", async || count(&one).await == 501 && count(&two).await == 501).await;
     let (first, second) = (status(&one).await, status(&two).await);
     assert_eq!(first["configuration_hash"], second["configuration_hash"]);
     assert_eq!(first["database"], json!({"reachable": true, "store": "redis"}));

@@ -15,7 +15,7 @@ use axum::extract::{OriginalUri, Request, State as Shared};
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::Response;
 use percent_encoding::percent_decode_str;
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// Entities in Kong's envelope.
@@ -38,7 +38,8 @@ struct Call<'a> {
 
 async fn serve(facts: &Facts, request: Request) -> Result<Answer, Fault> {
     let (head, body) = request.into_parts();
-    let place = Place::of(&segments(head.uri.path())).ok_or_else(Fault::not_found)?;
+    let segments = segments(head.uri.path());
+    let Some(place) = Place::of(&segments) else { return absent(&segments, &head.method) };
     let uri = head.extensions.get::<OriginalUri>().map_or(head.uri, |original| original.0.clone());
     let call = Call { facts, method: head.method, uri };
     let writes = matches!(call.method, Method::POST | Method::PUT | Method::PATCH);
@@ -51,6 +52,35 @@ async fn serve(facts: &Facts, request: Request) -> Result<Answer, Fault> {
         Place::Referred { from, key, field, to } => call.referred((from, &key), (field, to), &args).await,
         Place::Members { of, key, member } => call.members(of, &key, member.as_deref(), &args).await,
     }
+}
+
+/// Kinds of entities that Kong has and this gateway does not: there are none of them, which tools that
+/// read everything want to be told.
+const ABSENT: &[&str] = &[
+    "upstreams",
+    "certificates",
+    "ca_certificates",
+    "snis",
+    "vaults",
+    "keys",
+    "key-sets",
+    "filter-chains",
+    "basic-auths",
+    "hmac-auths",
+    "jwts",
+    "oauth2",
+];
+
+fn absent(segments: &[String], method: &Method) -> Result<Answer, Fault> {
+    let [name] = segments else { return Err(Fault::not_found()) };
+    if !ABSENT.contains(&name.as_str()) {
+        return Err(Fault::not_found());
+    }
+    if matches!(*method, Method::GET | Method::HEAD) {
+        return Ok(Answer::Json(StatusCode::OK, json!({"data": [], "next": null})));
+    }
+    let message = "entities of this kind are not supported by this gateway";
+    Err(Fault::message(StatusCode::METHOD_NOT_ALLOWED, message))
 }
 
 fn segments(path: &str) -> Vec<String> {

@@ -3,12 +3,12 @@
 use crate::state::hash;
 use axum::http::{HeaderMap, header};
 use serde::Deserialize;
-use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 
-/// A token; it is never shown.
+/// A token; it is never shown, and never empty.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Token(String);
 
 impl Token {
@@ -25,11 +25,24 @@ impl Token {
     }
 }
 
-impl FromStr for Token {
-    type Err = Infallible;
+impl TryFrom<String> for Token {
+    type Error = &'static str;
 
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(Self(text.to_owned()))
+    /// A variable that was meant to hold a token and is empty must not open the door.
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if text.trim().is_empty() {
+            Err("the token is empty: name one, or do not set it")
+        } else {
+            Ok(Self(text))
+        }
+    }
+}
+
+impl FromStr for Token {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::try_from(text.to_owned())
     }
 }
 
@@ -57,6 +70,7 @@ mod tests {
         assert!(!with("authorization", "s3cret") && !with("authorization", "Basic s3cret"));
         assert!(!with("authorization", "Bearer s3cre") && !with("kong-admin-token", ""));
         assert!(!token.admits(&HeaderMap::new()));
+        assert!("".parse::<Token>().is_err() && " ".parse::<Token>().is_err());
         assert!(!format!("{token:?}").contains("s3cret"));
     }
 }

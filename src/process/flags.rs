@@ -48,7 +48,7 @@ pub struct Run {
     /// Directory that keeps the configuration: the Admin API takes writes; `--config` only begins it.
     #[arg(long, env = "TOLLGATE_STATE", value_name = "DIR")]
     pub state: Option<PathBuf>,
-    /// Redis or Valkey that keeps the configuration of a fleet: redis://[user:password@]host[:port][/db].
+    /// Redis or Valkey that keeps the configuration of a fleet: redis://user:password@host:port/database.
     #[arg(long, env = "TOLLGATE_STORE", value_name = "URL", hide_env_values = true)]
     pub store: Option<super::settings::StoreUrl>,
     /// Server settings (conf/tollgate.yaml documents them).

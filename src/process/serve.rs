@@ -11,7 +11,7 @@ use crate::gateway::Gateway;
 use crate::log::sink;
 use crate::meter::metrics::SERIES;
 use crate::mock;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Counts, Snapshot};
 use crate::state::control::{Control, Ready};
 use crate::state::store::Store;
 use crate::upstream::attempt::Connections;
@@ -59,6 +59,15 @@ pub fn run(flags: &Run) -> Result<(), String> {
         server.add_service(background_service("mock-llm", Model(socket)));
     }
     add_proxy(&mut server, &settings, live)?;
+    announce(flags, &settings, counts);
+    let grace = Duration::from_secs(settings.grace_seconds);
+    server.add_service(background_service("drain", Drain { grace }));
+    server.run(RunArgs { shutdown_signal: Box::new(Signals { draining }) });
+    sink::flush_all(Duration::from_secs(2));
+    Ok(())
+}
+
+fn announce(flags: &Run, settings: &Settings, counts: Counts) {
     tracing::info!(
         proxy = %settings.proxy_listen,
         admin = %settings.admin_listen,
@@ -72,11 +81,6 @@ pub fn run(flags: &Run) -> Result<(), String> {
         "tollgate {} is listening",
         env!("CARGO_PKG_VERSION"),
     );
-    let grace = Duration::from_secs(settings.grace_seconds);
-    server.add_service(background_service("drain", Drain { grace }));
-    server.run(RunArgs { shutdown_signal: Box::new(Signals { draining }) });
-    sink::flush_all(Duration::from_secs(2));
-    Ok(())
 }
 
 /// The configuration to begin with: the store's if there is one and it keeps any, else the files'.

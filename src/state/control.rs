@@ -92,6 +92,7 @@ impl Control {
         first: impl FnOnce() -> Result<Ready, Vec<Problem>>,
     ) -> Result<Self, Vec<Problem>> {
         let (ready, version) = begin(&store, first).await?;
+        store.release().await;
         store.copy(&ready.state);
         Ok(Self {
             live: Arc::new(ArcSwap::from_pointee(ready.snapshot)),

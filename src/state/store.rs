@@ -98,8 +98,7 @@ impl Store {
     /// The same at the start of the process, where the copy has to do if the server is away.
     pub async fn load_first(&self) -> Result<Option<Kept>, String> {
         let loaded = self.load().await;
-        let Place::Fleet { redis, copy } = &self.place else { return loaded };
-        redis.forget().await;
+        let Place::Fleet { copy, .. } = &self.place else { return loaded };
         let (Err(why), Some(copy)) = (&loaded, copy) else { return loaded };
         let kept = copy.load()?;
         if kept.is_none() {
@@ -107,6 +106,13 @@ impl Store {
         }
         tracing::warn!("{why}; the copy of its last configuration is served");
         Ok(kept)
+    }
+
+    /// Lets go of what belongs to the runtime that asked so far.
+    pub async fn release(&self) {
+        if let Place::Fleet { redis, .. } = &self.place {
+            redis.forget().await;
+        }
     }
 
     /// The version of what it keeps.
