@@ -58,7 +58,7 @@ async fn a_kill_leaves_what_was_acknowledged() {
         // The kill falls into another moment of another write each time.
         let done = AtomicUsize::new(0);
         let killer = async {
-            while done.load(Ordering::Relaxed) <= round % 7 {
+            while done.load(Ordering::Relaxed) <= round % 7 + 7 {
                 tokio::time::sleep(Duration::from_micros(200)).await;
             }
             tokio::time::sleep(Duration::from_micros(311 * u64::try_from(round).unwrap())).await;
@@ -80,7 +80,7 @@ async fn a_kill_leaves_what_was_acknowledged() {
     let gateway = Gateway::start_with(EMPTY, &["--state", &state]).await;
     let kept = names(&gateway).await;
     assert!(acknowledged.is_subset(&kept) && kept.len() <= acknowledged.len() + 1);
-    assert!(kept.len() >= 70, "{} writes came through", kept.len());
+    assert!(kept.len() >= 200, "{} writes came through", kept.len());
     // A quiet gateway loses and gains nothing.
     for step in 0..3 {
         assert!(write(&gateway, &format!("quiet{step}")).await);

@@ -118,7 +118,8 @@ impl Relay {
         match self {
             Self::Verbatim(relay) => relay.spoke,
             Self::Translate(relay) => relay.out.has_output(),
-            Self::Native(relay) => relay.reader.out.has_output(),
+            // What we cannot read is not ours to hold back: the client perhaps can.
+            Self::Native(relay) => relay.lost || relay.reader.out.has_output(),
         }
     }
 

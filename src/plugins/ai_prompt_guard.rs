@@ -13,7 +13,9 @@ use crate::exchange::Exchange;
 use crate::meter::metrics::SERIES;
 use crate::wire::doc::Doc;
 use pingora::http::RequestHeader;
-use regex::RegexSet;
+use regex_automata::MatchKind;
+use regex_automata::meta::{BuildError, Regex};
+use regex_automata::nfa::thompson::WhichCaptures;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Instant;
@@ -52,6 +54,9 @@ fn rules() -> Vec<Rule> {
     ]
 }
 
+/// Bytes that the automaton of a list may take, as the regex crate has it.
+const MOST: usize = 10 * 1024 * 1024;
+
 /// From this length on a prompt is looked at beside the other requests of its thread.
 const LONG: usize = 16 * 1024;
 
@@ -68,7 +73,7 @@ struct Settings {
 
 /// A list of patterns: those without look-around and back-references in one pass, the rest one by one.
 struct Patterns {
-    set: RegexSet,
+    set: Option<Regex>,
     slow: Vec<(String, Pattern)>,
 }
 
@@ -95,19 +100,24 @@ impl Patterns {
             }
         };
         let slow = other.into_iter().map(compile).collect::<Result<_>>()?;
-        let set = RegexSet::new(fast.into_iter().map(|(_, pattern)| pattern));
+        let fast: Vec<&String> = fast.into_iter().map(|(_, pattern)| pattern).collect();
+        let set = (!fast.is_empty()).then(|| together(&fast)).transpose();
         Ok(Self { set: set.map_err(|error| refused(list, &error))?, slow })
     }
 
     fn is_empty(&self) -> bool {
-        self.set.is_empty() && self.slow.is_empty()
+        self.set.is_none() && self.slow.is_empty()
     }
 
-    fn find(&self, text: &str, until: Instant) -> Found {
-        if self.set.is_match(text) {
+    fn find(&self, text: &str) -> Found {
+        if self.set.as_ref().is_some_and(|set| set.is_match(text)) {
             return Found::Yes;
         }
         let mut found = Found::No;
+        if self.slow.is_empty() {
+            return found;
+        }
+        let until = Instant::now() + PATIENCE;
         for (place, pattern) in &self.slow {
             match pattern.is_match(text, until) {
                 Ok(true) => return Found::Yes,
@@ -117,6 +127,17 @@ impl Patterns {
         }
         found
     }
+}
+
+/// One automaton of all patterns. It searches for no literals first: where nearly every text has some
+/// of them, looking for the next one costs more than it skips.
+fn together(patterns: &[&String]) -> std::result::Result<Regex, Box<BuildError>> {
+    let config = Regex::config()
+        .match_kind(MatchKind::All)
+        .which_captures(WhichCaptures::None)
+        .nfa_size_limit(Some(MOST))
+        .auto_prefilter(false);
+    Regex::builder().configure(config).build_many(patterns).map_err(Box::new)
 }
 
 fn uncompiled(why: &dyn std::fmt::Display) -> String {
@@ -164,11 +185,11 @@ impl Guard {
     /// Lets the prompt pass, or says why not.
     fn check(&self, doc: &Doc) -> Result<()> {
         let Some(text) = self.text(doc) else { return Err(blocked()) };
-        beside(text.len(), || self.judge(&text, Instant::now() + PATIENCE))
+        beside(text.len(), || self.judge(&text))
     }
 
-    fn judge(&self, text: &str, until: Instant) -> Result<()> {
-        match self.deny.find(text, until) {
+    fn judge(&self, text: &str) -> Result<()> {
+        match self.deny.find(text) {
             Found::Yes => return Err(blocked()),
             Found::Unknown(place) => return Err(unknown(&place)),
             Found::No => {}
@@ -176,7 +197,7 @@ impl Guard {
         if self.allow.is_empty() {
             return Ok(());
         }
-        match self.allow.find(text, until) {
+        match self.allow.find(text) {
             Found::Yes => Ok(()),
             Found::No => Err(blocked()),
             Found::Unknown(place) => Err(unknown(&place)),
