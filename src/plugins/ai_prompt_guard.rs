@@ -20,7 +20,6 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::runtime::{Handle, RuntimeFlavor};
-use words::Said;
 
 /// Its entry in the list of plugins.
 pub static KIND: PluginKind =
@@ -210,7 +209,7 @@ impl Guard {
     // its texts are looked at.
     fn text(&self, doc: &Doc) -> Option<String> {
         let Some(raw) = doc.raw("messages").filter(|raw| *raw != "null") else { return prompt(doc) };
-        let messages: Vec<Said<'_>> = serde_json::from_str(raw).ok()?;
+        let messages = words::said(raw)?;
         let mut text = String::with_capacity(raw.len());
         let chosen = messages.iter().rev().filter(|message| self.all_roles || &*message.role == "user");
         for message in chosen.take(if self.latest_only { 1 } else { usize::MAX }) {

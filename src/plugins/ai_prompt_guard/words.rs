@@ -2,9 +2,45 @@
 
 use crate::wire::chat::Part;
 use crate::wire::chat::lenient::Text;
+use crate::wire::scan;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
 use std::fmt;
+
+/// The messages of a request; `None` if they are none.
+pub fn said(messages: &str) -> Option<Vec<Said<'_>>> {
+    glance(messages).or_else(|| serde_json::from_str(messages).ok())
+}
+
+/// Messages as nearly all are: objects with plain texts, which are cut out without being parsed. `None`
+/// for any other, also for one that spells a key with escapes or twice.
+fn glance(messages: &str) -> Option<Vec<Said<'_>>> {
+    let mut all = Vec::new();
+    scan::objects(messages.as_bytes(), |object| {
+        let (mut role, mut content, mut odd) = (None, None, false);
+        scan::members(object, |key, value| {
+            odd |= match key {
+                b"role" => role.replace(plain(value)).is_some(),
+                b"content" => content.replace(plain(value)).is_some(),
+                other => other.contains(&b'\\'),
+            };
+        })?;
+        if odd {
+            return None;
+        }
+        let role = Text(Cow::Borrowed(role.unwrap_or(Some(""))?));
+        let content = content.map_or(Some(Words::Nothing), |text| Some(Words::Text(Cow::Borrowed(text?))))?;
+        all.push(Said { role, content });
+        Some(())
+    })?;
+    Some(all)
+}
+
+/// The inside of a JSON string without escapes.
+fn plain(value: &[u8]) -> Option<&str> {
+    let inner = value.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    memchr::memchr(b'\\', inner).is_none().then(|| std::str::from_utf8(inner).ok())?
+}
 
 /// A message.
 #[derive(serde::Deserialize)]
@@ -98,5 +134,43 @@ impl<'de> Visitor<'de> for WordsVisitor {
 
     fn visit_f64<E>(self, _: f64) -> Result<Words<'de>, E> {
         Ok(Words::Odd)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The texts of all messages of a role.
+    fn texts(messages: &str, role: &str) -> Option<String> {
+        let mut text = String::new();
+        for message in said(messages)?.iter().filter(|message| &*message.role == role) {
+            message.content.push_to(&mut text)?;
+        }
+        Some(text)
+    }
+
+    #[test]
+    fn what_is_cut_out_is_what_is_parsed() {
+        for (messages, glanced) in [
+            (r#"[{"role":"user","content":"a"}, {"content" : "b","role":"user","x":{"role":"z"}}]"#, true),
+            (r#"[{"role":"user","content":"é"},{"role":"system","content":"no"}]"#, true),
+            (r#"[{"role":"user"},{"role":"user","content":"a"}]"#, true),
+            (r#"[{"role":"user","content":null},{"role":"user","content":"a\"b"}]"#, false),
+            (r#"[{"role":"us\u0065r","cont\u0065nt":"a"}]"#, false),
+            (r#"[{"role":"user","content":[{"type":"text","text":"a"}]}]"#, false),
+            (r#"[{"role":"user","content":7}]"#, false),
+            (r#"[{"role":"user","content":"a"},7]"#, false),
+        ] {
+            assert_eq!(glance(messages).is_some(), glanced, "{messages}");
+            let parsed: Option<Vec<Said<'_>>> = serde_json::from_str(messages).ok();
+            assert_eq!(said(messages).map(|all| all.len()), parsed.map(|all| all.len()), "{messages}");
+        }
+        assert_eq!(
+            texts(r#"[{"role":"us\u0065r","cont\u0065nt":"hidden"}]"#, "user").as_deref(),
+            Some("hidden")
+        );
+        let twice = r#"[{"role":"user","content":"a","content":"b"}]"#;
+        assert!(glance(twice).is_none() && said(twice).is_none(), "nobody knows which of them counts");
     }
 }
