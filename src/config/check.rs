@@ -3,10 +3,11 @@
 //! Order: take the entities out of the files, give them ids, settle their references, hold each
 //! against its schema, then against the others. Nothing is typed before all of it passed.
 
-use super::document::{self, Source};
+use super::document::{self, Content, Source};
 use super::ids;
 use super::items::{self, Item};
 use super::lines::Lines;
+use super::manifests::Manifests;
 use super::problems::Problem;
 use super::records::{self, PLUGINS, ROUTES};
 use super::references;
@@ -23,11 +24,18 @@ use std::sync::Arc;
 pub fn check(sources: &[Source]) -> Result<Vec<Item>, Vec<Problem>> {
     let mut list = Vec::new();
     let mut items = Vec::new();
+    let mut manifests = Manifests::default();
     for (at, source) in sources.iter().enumerate() {
         match document::read(source) {
-            Ok(root) => items::take((at, &source.name), root, &mut items, &mut list),
+            Ok(Content::Declarative(root)) => {
+                items::take((at, &source.name), root, &mut items, &mut list);
+            }
+            Ok(Content::Manifests(documents)) => manifests.add((at, &source.name), documents, &mut list),
             Err(problems) => list.extend(problems),
         }
+    }
+    for note in manifests.translate(&mut items, &mut list).iter().filter(|note| note.dropped) {
+        tracing::info!("{note}");
     }
     ids::assign(&mut items);
     references::settle(&mut items, &mut list);
@@ -37,6 +45,7 @@ pub fn check(sources: &[Source]) -> Result<Vec<Item>, Vec<Problem>> {
         known.check(item, &mut list);
     }
     check_protocols(&items, &mut list);
+    manifests.redact(&mut list);
     if list.is_empty() {
         return Ok(items);
     }
@@ -125,9 +134,15 @@ fn located(mut list: Vec<Problem>, sources: &[Source]) -> Vec<Problem> {
         |problem: &Problem| sources.iter().position(|source| Some(&source.name) == problem.file.as_ref());
     for source in sources {
         let mut lines = None;
+        let mut of_documents = None;
         for problem in list.iter_mut().filter(|problem| problem.file.as_ref() == Some(&source.name)) {
             if problem.line.is_none() {
-                problem.line = lines.get_or_insert_with(|| Lines::read(&source.text)).find(&problem.path);
+                let lines = if problem.path.starts_with("documents[") {
+                    of_documents.get_or_insert_with(|| Lines::of_stream(&source.text))
+                } else {
+                    lines.get_or_insert_with(|| Lines::read(&source.text))
+                };
+                problem.line = lines.find(&problem.path);
             }
         }
     }
