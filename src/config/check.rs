@@ -7,7 +7,7 @@ use super::document::{self, Content, Source};
 use super::ids;
 use super::items::{self, Item};
 use super::lines::Lines;
-use super::manifests::Manifests;
+use super::manifests::{Manifests, Note};
 use super::problems::Problem;
 use super::records::{self, PLUGINS, ROUTES};
 use super::references;
@@ -19,24 +19,38 @@ use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
 
+/// Changes a declarative file's tree before it is read; gets the file's name.
+pub type Prepare<'a> = &'a mut dyn FnMut(&Arc<str>, &mut Map<String, Value>);
+
 /// Checks the files as one configuration. The items of a good one are complete: defaults filled,
 /// references replaced by ids.
 pub fn check(sources: &[Source]) -> Result<Vec<Item>, Vec<Problem>> {
+    let (items, notes) = check_prepared(sources, &mut |_, _| {})?;
+    for note in notes.iter().filter(|note| note.dropped) {
+        tracing::info!("{note}");
+    }
+    Ok(items)
+}
+
+/// The same of declarative files that `prepare` may change first; also what manifests did not say whole.
+pub fn check_prepared(
+    sources: &[Source],
+    prepare: Prepare<'_>,
+) -> Result<(Vec<Item>, Vec<Note>), Vec<Problem>> {
     let mut list = Vec::new();
     let mut items = Vec::new();
     let mut manifests = Manifests::default();
     for (at, source) in sources.iter().enumerate() {
         match document::read(source) {
-            Ok(Content::Declarative(root)) => {
+            Ok(Content::Declarative(mut root)) => {
+                prepare(&source.name, &mut root);
                 items::take((at, &source.name), root, &mut items, &mut list);
             }
             Ok(Content::Manifests(documents)) => manifests.add((at, &source.name), documents, &mut list),
             Err(problems) => list.extend(problems),
         }
     }
-    for note in manifests.translate(&mut items, &mut list).iter().filter(|note| note.dropped) {
-        tracing::info!("{note}");
-    }
+    let notes = manifests.translate(&mut items, &mut list);
     ids::assign(&mut items);
     references::settle(&mut items, &mut list);
     unique::check(&items, &mut list);
@@ -47,7 +61,7 @@ pub fn check(sources: &[Source]) -> Result<Vec<Item>, Vec<Problem>> {
     check_protocols(&items, &mut list);
     manifests.redact(&mut list);
     if list.is_empty() {
-        return Ok(items);
+        return Ok((items, notes));
     }
     Err(located(list, sources))
 }

@@ -39,6 +39,11 @@ pub fn value(text: &str) -> Option<Value> {
     serde_json::from_str(text).ok().or_else(|| yaml(text).ok()?.pop())
 }
 
+/// A tree as YAML.
+pub fn write(value: &Value) -> Result<String, String> {
+    serde_yaml::to_string(value).map_err(|error| error.to_string())
+}
+
 fn content(mut documents: Vec<Value>, source: &Source) -> Result<Content, Vec<Problem>> {
     if documents.iter().any(is_manifest) {
         return Ok(Content::Manifests(documents));

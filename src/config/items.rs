@@ -12,7 +12,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 /// Kinds of entities that Kong has and this gateway does not.
-const FOREIGN_KINDS: &[&str] = &[
+pub const FOREIGN_KINDS: &[&str] = &[
     "upstreams",
     "targets",
     "certificates",
@@ -197,7 +197,7 @@ impl Taker<'_> {
 }
 
 /// The collections whose entities may stand inside those of this one, and by which field they refer.
-fn nested(parent: &Collection) -> impl Iterator<Item = (&'static Collection, &'static str)> {
+pub fn nested(parent: &Collection) -> impl Iterator<Item = (&'static Collection, &'static str)> {
     let name = parent.name;
     COLLECTIONS.iter().filter_map(move |child| {
         child.foreign.iter().find(|(_, to)| *to == name).map(|(field, _)| (child, *field))

@@ -6,6 +6,7 @@
 
 pub mod build;
 pub mod check;
+pub mod convert;
 pub mod document;
 pub mod entities;
 pub mod formats;
@@ -51,6 +52,11 @@ pub fn check_files(files: &[PathBuf]) -> Vec<Problem> {
         Ok(texts) => check::check(&check::sources(&texts)).err().unwrap_or_default(),
         Err(problems) => problems,
     }
+}
+
+/// These files as one declarative file.
+pub fn convert_files(files: &[PathBuf], form: convert::Form) -> Result<convert::Converted, Vec<Problem>> {
+    convert::convert(&check::sources(&read(files)?), form)
 }
 
 fn read(files: &[PathBuf]) -> Result<Vec<(String, String)>, Vec<Problem>> {

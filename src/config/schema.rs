@@ -32,6 +32,8 @@ pub struct Field {
     pub default: Option<Value>,
     /// May hold a `{vault://…}` reference.
     pub referenceable: bool,
+    /// Kong does not know it.
+    pub own: bool,
     /// Its line in the configuration reference.
     pub doc: &'static str,
 }
@@ -188,7 +190,7 @@ impl Kind {
 impl Field {
     /// A field of that kind, optional and without default.
     pub fn new(name: &'static str, kind: Kind) -> Self {
-        Self { name, kind, required: false, default: None, referenceable: false, doc: "" }
+        Self { name, kind, required: false, default: None, referenceable: false, own: false, doc: "" }
     }
 
     /// Any non-empty text.
@@ -264,6 +266,13 @@ impl Field {
     #[must_use]
     pub fn referenceable(mut self) -> Self {
         self.referenceable = true;
+        self
+    }
+
+    /// Kong does not know it.
+    #[must_use]
+    pub fn own(mut self) -> Self {
+        self.own = true;
         self
     }
 

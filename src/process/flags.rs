@@ -24,6 +24,9 @@ pub enum Command {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Write one clean declarative file: decK or Kong state and Kubernetes manifests in, the file on
+    /// stdout, what was exact, approximated and dropped on stderr.
+    Convert(Convert),
     /// Serve a simulated model in every provider's dialect: no key, no network.
     MockLlm(MockLlm),
 }
@@ -55,6 +58,26 @@ pub struct Run {
     /// `text` or `json` [default: text].
     #[arg(long, env = "TOLLGATE_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<super::settings::LogFormat>,
+}
+
+/// `tollgate convert`.
+#[derive(Debug, Args)]
+pub struct Convert {
+    /// Kong declarative configuration, decK state or Kubernetes manifests; several are merged.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// For whom.
+    #[arg(long, value_enum, default_value_t = To::Kong, value_name = "FORM")]
+    pub to: To,
+}
+
+/// What is converted to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum To {
+    /// Kong's declarative format, with what only tollgate knows.
+    Kong,
+    /// What `deck` accepts.
+    Deck,
 }
 
 /// `tollgate mock-llm`.

@@ -1,5 +1,6 @@
 //! The process: flags and settings, listeners, signals, reload and drain.
 
+pub mod convert;
 pub mod descriptions;
 pub mod flags;
 pub mod reload;

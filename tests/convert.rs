@@ -1,0 +1,352 @@
+//! `tollgate convert`: what is written loads to the same entities, and the report names what does not.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "clippy exempts only the test functions themselves"
+)]
+
+mod support;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
+use support::gateway::finish;
+use tollgate::config::check::sources;
+use tollgate::config::convert::{Converted, Form, convert};
+use tollgate::config::entities::Document;
+use tollgate::config::parse_with;
+
+fn texts(text: &str) -> Vec<(String, String)> {
+    vec![("x.yaml".to_owned(), text.to_owned())]
+}
+
+fn made(text: &str, form: Form) -> Converted {
+    convert(&sources(&texts(text)), form).unwrap_or_else(|problems| panic!("{problems:?}\n{text}"))
+}
+
+fn tree(text: &str) -> Value {
+    serde_json::to_value(serde_yaml::from_str::<serde_yaml::Value>(text).unwrap()).unwrap()
+}
+
+/// The entities in an order of their own. Ids of plugins are left out: they are made of how a file
+/// writes what a plugin is bound to.
+fn entities(text: &str) -> Vec<String> {
+    let Document { services, routes, plugins, consumers, consumer_groups } =
+        parse_with(&texts(text), &|_| None).unwrap_or_else(|problems| panic!("{problems:?}\n{text}"));
+    let mut all: Vec<String> = services.iter().map(|one| format!("{one:?}")).collect();
+    all.extend(routes.iter().map(|one| format!("{one:?}")));
+    all.extend(consumer_groups.iter().map(|one| format!("{one:?}")));
+    all.extend(plugins.iter().map(|one| {
+        let scope = (one.service, one.route, one.consumer, one.consumer_group);
+        format!("{} {:?} {scope:?} {} {}", one.kind.name, one.instance_name, one.enabled, sorted(&one.config))
+    }));
+    all.extend(consumers.into_iter().map(|mut one| {
+        one.keys.sort();
+        one.acl_groups.sort();
+        one.groups.sort();
+        let names = (&one.username, &one.custom_id, &one.tags);
+        format!("{} {names:?} {:?} {:?} {:?}", one.id, one.keys, one.acl_groups, one.groups)
+    }));
+    all.sort();
+    all
+}
+
+/// The same value with the keys of objects in order.
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let mut pairs: Vec<_> = map.iter().map(|(key, value)| (key.clone(), sorted(value))).collect();
+            pairs.sort_by(|a, b| a.0.cmp(&b.0));
+            Value::Object(pairs.into_iter().collect())
+        }
+        Value::Array(items) => items.iter().map(sorted).collect(),
+        other => other.clone(),
+    }
+}
+
+/// Converts there, and once more from there.
+fn round_trip(text: &str) {
+    for form in [Form::Declarative, Form::Deck] {
+        let Converted { text: once, report } = made(text, form);
+        // What only this gateway knows is not for Kong, and then the report says so.
+        if !report.notes.iter().any(|note| note.message == "Kong does not know the field") {
+            assert_eq!(entities(text), entities(&once), "{form:?} of\n{text}\nis\n{once}");
+        }
+        assert_eq!(once, made(&once, form).text, "a clean file is its own conversion");
+    }
+}
+
+#[test]
+fn every_example_survives() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf");
+    let mut files: Vec<PathBuf> = vec![root.join("kong.yaml")];
+    files.extend(std::fs::read_dir(root.join("examples")).unwrap().map(|entry| entry.unwrap().path()));
+    assert!(files.len() > 20);
+    for file in files {
+        round_trip(&std::fs::read_to_string(file).unwrap());
+    }
+}
+
+/// Fields with values from a table, each there or not.
+fn fields(table: Vec<(&'static str, Value)>) -> impl Strategy<Value = Map<String, Value>> {
+    vec(any::<bool>(), table.len()).prop_map(move |chosen| {
+        let pairs = table.iter().zip(chosen).filter(|(_, chosen)| *chosen);
+        pairs.map(|((name, value), _)| ((*name).to_owned(), value.clone())).collect()
+    })
+}
+
+fn service() -> impl Strategy<Value = Map<String, Value>> {
+    fields(vec![
+        ("retries", 5.into()),
+        ("read_timeout", 7.into()),
+        ("path", "/v1".into()),
+        ("port", 80.into()),
+        ("tags", json!(["yes", "a b"])),
+        ("enabled", true.into()),
+        ("id", "0dc6f45b-8f8d-40d2-a504-473544ee190b".into()),
+    ])
+}
+
+fn route() -> impl Strategy<Value = Map<String, Value>> {
+    fields(vec![
+        ("strip_path", false.into()),
+        ("protocols", json!(["https"])),
+        ("methods", json!(["GET"])),
+        ("headers", json!({"x-a": ["1", "on"]})),
+        ("hosts", json!(["a.com", "*.b"])),
+        ("regex_priority", (-1).into()),
+        ("path_handling", "v0".into()),
+    ])
+}
+
+fn plugin() -> impl Strategy<Value = Map<String, Value>> {
+    let proxy = json!({"route_type": "llm/v1/chat", "auth": {"header_name": "a", "header_value": "{vault://env/k}"},
+        "model": {"provider": "openai", "name": "m", "options": {"max_tokens": 256, "input_cost": 0.1}},
+        "logging": {"log_statistics": true, "log_payloads": false}});
+    let limit =
+        json!({"minute": 5, "policy": "local", "redis": {"port": 6379, "host": "r"}, "error_code": 429});
+    let guard = json!({"deny_patterns": ["a: b", "#c", "é\n"], "match_all_roles": false});
+    let kinds = vec![
+        ("ai-proxy", proxy),
+        ("rate-limiting", limit),
+        ("ai-prompt-guard", guard),
+        ("key-auth", json!({})),
+    ];
+    (proptest::sample::select(kinds), any::<bool>()).prop_map(|((name, config), enabled)| {
+        let plugin = json!({"name": name, "config": config, "enabled": enabled});
+        plugin.as_object().unwrap().clone()
+    })
+}
+
+/// A file of two services, three routes of which one has no name, two consumers, and plugins anywhere.
+fn file() -> impl Strategy<Value = Value> {
+    let plugins = vec((plugin(), 0..6_usize), 0..6);
+    (vec(service(), 2), vec(route(), 3), plugins, any::<bool>()).prop_map(|(services, routes, plugins, nested)| {
+        let mut root = json!({"_format_version": "3.0", "services": [], "routes": [], "plugins": [],
+            "consumers": [{"username": "alice", "groups": ["gold"], "keyauth_credentials": [{"key": "k1"}, {"key": "0x1"}]},
+                          {"custom_id": "7", "acls": [{"group": "no"}]}],
+            "consumer_groups": [{"name": "gold", "consumers": ["alice"]}]});
+        let named = |mut map: Map<String, Value>, name: &str| {
+            map.insert("name".to_owned(), name.into());
+            map
+        };
+        for (index, mut service) in services.into_iter().enumerate() {
+            service.insert("host".to_owned(), "h".into());
+            if index > 0 {
+                service.shift_remove("id");
+            }
+            root["services"].as_array_mut().unwrap().push(named(service, &format!("s{index}")).into());
+        }
+        for (index, mut route) in routes.into_iter().enumerate() {
+            route.insert("paths".to_owned(), json!([format!("/{index}"), "~/x$"]));
+            let mut route = if index < 2 { named(route, &format!("r{index}")) } else { route };
+            if nested && index > 0 {
+                let list = root["services"][0].as_object_mut().unwrap();
+                let routes = list.entry("routes").or_insert_with(|| json!([]));
+                routes.as_array_mut().unwrap().push(route.into());
+            } else {
+                route.insert("service".to_owned(), "s1".into());
+                root["routes"].as_array_mut().unwrap().push(route.into());
+            }
+        }
+        let mut seen = Vec::new();
+        for (mut plugin, scope) in plugins {
+            let scopes: &[(&str, &str)] = match scope {
+                0 => &[],
+                1 => &[("service", "s0")],
+                2 => &[("route", "r1")],
+                3 => &[("route", "r0"), ("service", "s1")],
+                4 => &[("consumer", "alice")],
+                _ => &[("route", "r0"), ("consumer", "alice")],
+            };
+            let key = (plugin["name"].clone(), scope);
+            // An authentication cannot be bound to whom it would find.
+            if seen.contains(&key) || (scope >= 4 && plugin["name"] == "key-auth") {
+                continue;
+            }
+            seen.push(key);
+            plugin.extend(scopes.iter().map(|(field, name)| ((*field).to_owned(), (*name).into())));
+            root["plugins"].as_array_mut().unwrap().push(plugin.into());
+        }
+        root
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_file_survives(file in file()) {
+        round_trip(&file.to_string());
+    }
+}
+
+#[test]
+fn writes_a_clean_file() {
+    let text = "
+_format_version: '1.1'
+plugins:
+- {name: prometheus, config: {per_consumer: false}}
+- {name: key-auth, route: b, created_at: 5}
+- {name: rate-limiting, route: b, consumer: alice, config: {minute: 5, policy: local}}
+routes:
+- {name: b, service: s, paths: ['/a/\\d'], strip_path: true, regex_priority: 0}
+- {name: a, service: s, paths: [/b], https_redirect_status_code: 426}
+services: [{name: s, url: 'http://h/p', retries: 5, connect_timeout: 60000}]
+consumers: [{username: alice}]
+keyauth_credentials: [{consumer: alice, key: k}]
+";
+    let expected = "_format_version: '3.0'
+services:
+- name: s
+  host: h
+  path: /p
+  routes:
+  - name: a
+    paths:
+    - /b
+  - name: b
+    paths:
+    - ~/a/\\d
+    plugins:
+    - name: key-auth
+plugins:
+- name: prometheus
+- name: rate-limiting
+  config:
+    minute: 5
+  route: b
+  consumer: alice
+consumers:
+- username: alice
+  keyauth_credentials:
+  - key: k
+";
+    let made = made(text, Form::Declarative);
+    assert_eq!(made.text, expected);
+    let counts = "services 1, consumers 1, routes 2, plugins 3, keyauth_credentials 1";
+    assert_eq!(made.report.to_string(), format!("exact: everything ({counts})"));
+}
+
+#[test]
+fn reads_decks_state_and_reports_what_is_not_here() {
+    let text = "
+_format_version: '3.0'
+_info: {select_tags: [ours], defaults: {service: {retries: 9}}}
+_plugin_configs: {limits: {minute: 5, hour: 6}}
+upstreams: [{name: u}]
+services:
+- name: s
+  host: ${{ env \"DECK_HOST\" }}.local
+  routes:
+  - name: r
+    paths: [/r]
+    plugins:
+    - {name: cors, config: {}}
+    - {name: rate-limiting, _config: limits, config: {hour: 7}, ordering: {before: {}}, run_on: first}
+consumers:
+- {username: alice, basicauth_credentials: [{username: a}]}
+";
+    let refused = convert(&sources(&texts(text)), Form::Declarative).err().expect("the host is no host");
+    assert!(refused.iter().all(|problem| problem.path == "services[0].host"), "{refused:?}");
+    let text = text
+        .replace("${{ env \"DECK_HOST\" }}.local", "h")
+        .replace("username: alice", "username: '${{ env \"DECK_U\" }}'");
+    let made = made(&text, Form::Declarative);
+    let tree = tree(&made.text);
+    assert_eq!(tree["services"][0]["retries"], 9);
+    let plugins = &tree["services"][0]["routes"][0]["plugins"];
+    assert_eq!(
+        plugins,
+        &json!([{"name": "rate-limiting", "config": {"hour": 7, "minute": 5}}])
+            .as_array()
+            .map(|all| sorted_keys(plugins, all))
+            .unwrap()
+    );
+    let report = made.report.to_string();
+    let lines: Vec<&str> = report.lines().map(|line| line.split(": ").nth(2).unwrap_or(line)).collect();
+    assert_eq!(
+        lines,
+        [
+            "consumers[0].username",
+            "_info.select_tags",
+            "services[0].routes[0].plugins[0]",
+            "services[0].routes[0].plugins[1].ordering",
+            "services[0].routes[0].plugins[1].run_on",
+            "consumers[0].basicauth_credentials",
+            "upstreams",
+            "exact: everything else (services 1, consumers 1, routes 1, plugins 1)"
+        ]
+    );
+    assert!(
+        report.contains("this gateway has no plugin 'cors': what it did is not done any more"),
+        "{report}"
+    );
+}
+
+/// What is expected, if it is the same but for the order of keys.
+fn sorted_keys(found: &Value, expected: &[Value]) -> Value {
+    let same = sorted(found) == sorted(&expected.to_vec().into());
+    if same { found.clone() } else { expected.to_vec().into() }
+}
+
+#[test]
+fn deck_gets_nothing_that_kong_does_not_know() {
+    let text = json!({"_format_version": "3.0", "plugins": [{"name": "ai-proxy-advanced", "config": {
+        "balancer": {"first_token_timeout": 5, "retries": 2},
+        "targets": [{"route_type": "llm/v1/chat", "model": {"provider": "openai"}}]}}]});
+    let own = made(&text.to_string(), Form::Declarative);
+    assert!(own.text.contains("first_token_timeout: 5") && own.report.notes.is_empty());
+    let deck = made(&text.to_string(), Form::Deck);
+    assert!(!deck.text.contains("first_token_timeout") && deck.text.contains("retries: 2"), "{}", deck.text);
+    let report = deck.report.to_string();
+    let first =
+        "dropped: x.yaml: plugins[0].config.balancer.first_token_timeout: Kong does not know the field";
+    assert_eq!(report.lines().next(), Some(first));
+}
+
+#[test]
+fn the_command_writes_the_file_to_stdout_and_the_report_to_stderr() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/examples/kubernetes.yaml");
+    let (status, file, report) = finish(&["convert", example]);
+    assert_eq!(status, 0, "{report}");
+    let tree = tree(&file);
+    assert_eq!(tree["services"][0]["routes"][0]["name"], "default.chat.model..443");
+    assert_eq!(tree["plugins"][0]["name"], "prometheus");
+    assert!(report.starts_with("approximated: "), "{report}");
+    assert!(
+        report.ends_with(
+            "exact: everything else (services 1, consumers 1, routes 1, plugins 3, keyauth_credentials 1)\n"
+        ),
+        "{report}"
+    );
+    let (status, deck, _) = finish(&["convert", "--to", "deck", example]);
+    assert_eq!((status, deck), (0, file));
+    let (status, file, problems) = finish(&["convert", "nowhere.yaml"]);
+    assert_eq!((status, file.as_str()), (1, ""));
+    assert!(problems.starts_with("cannot read 'nowhere.yaml'"), "{problems}");
+}
