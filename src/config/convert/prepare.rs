@@ -104,6 +104,12 @@ impl Preparation<'_> {
         if collection.name != SERVICES {
             self.foreign(entity, path);
         }
+        self.unknown(collection, entity, path);
+        true
+    }
+
+    /// Fields that this gateway does not know.
+    fn unknown(&mut self, collection: &'static Collection, entity: &mut Map<String, Value>, path: &str) {
         let record = (collection.record)();
         let members = match collection.name {
             CONSUMERS => "groups",
@@ -115,19 +121,14 @@ impl Preparation<'_> {
                 || name == members
                 || nested(collection).any(|(child, _)| child.name == name)
         };
-        let all: Vec<String> = entity.keys().cloned().collect();
-        for name in all {
-            let value = entity.get(&name);
-            if METADATA.contains(&name.as_str()) {
-                entity.shift_remove(&name);
-            } else if !known(&name) {
-                if is_set(value) {
-                    self.drop(&join(path, &name), "this gateway does not know the field");
-                }
-                entity.shift_remove(&name);
+        entity.retain(|name, value| {
+            let metadata = METADATA.contains(&name.as_str());
+            let keep = !metadata && known(name);
+            if !keep && !metadata && is_set(Some(value)) {
+                self.drop(&join(path, name), "this gateway does not know the field");
             }
-        }
-        true
+            keep
+        });
     }
 
     /// Spells out the configuration that a plugin refers to.

@@ -78,6 +78,7 @@ fn credential(
         return Err(format!("{secret} has the key '{other}', which this gateway does not know"));
     }
     let value = secrets::value(secret, field)?.ok_or_else(|| format!("{secret} has no key '{field}'"))?;
+    secrets::note(work, secret);
     let mut entity = Map::new();
     entity.insert(field.to_owned(), value.into());
     entity.insert("tags".to_owned(), secret.tags().into());

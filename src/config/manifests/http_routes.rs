@@ -2,7 +2,7 @@
 //! their paths only share a route.
 
 use super::object::{Object, Role};
-use super::services::{Port, RouteDraft, ServiceDraft, Services, backend};
+use super::services::{Backend, Port, RouteDraft, ServiceDraft, Services, backend};
 use super::store::Crossing;
 use super::{Work, annotations, ingresses::exactly, map};
 use serde_json::{Map, Value, json};
@@ -53,11 +53,10 @@ fn service_of<'a>(work: &mut Work<'a>, services: &mut Services<'a>, route: &'a O
     let mut value = map([("host", name.as_str().into())]);
     let mut found = None;
     match backend_of(work, route, (&path, rule)) {
-        Ok(Some((service, host, port))) => {
-            let message = format!("requests go to {host}:{port} instead of to the pods");
-            work.note(service, "", false, message);
-            value = map([("host", host.into()), ("port", port.into())]);
-            found = Some(service);
+        Ok(Some(backend)) => {
+            backend.note(work);
+            found = Some(backend.service);
+            value = map([("host", backend.host.into()), ("port", backend.port.into())]);
         }
         Ok(None) => {}
         Err((path, message)) => return work.problem(route, &path, message),
@@ -70,14 +69,12 @@ fn service_of<'a>(work: &mut Work<'a>, services: &mut Services<'a>, route: &'a O
     services.entry(&name, || ServiceDraft { object: route, path, value, backend: found, routes });
 }
 
-type Found<'a> = (&'a Object, String, u64);
-
 /// The backend of a rule, or the path and the text of a problem.
 fn backend_of<'a>(
     work: &Work<'a>,
     route: &Object,
     (path, rule): (&str, &Value),
-) -> Result<Option<Found<'a>>, (String, String)> {
+) -> Result<Option<Backend<'a>>, (String, String)> {
     let list = rule.get("backendRefs").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let used = |entry: &&Value| entry.get("weight").and_then(Value::as_u64) != Some(0);
     let path = format!("{path}.backendRefs");
@@ -103,8 +100,7 @@ fn backend_of<'a>(
     let Some(port) = entry.get("port").and_then(Value::as_u64).map(Port::Number) else {
         return Err((path, "the backend says no port: give its number".to_owned()));
     };
-    let found = backend(work.store, namespace, name, port).map_err(|message| (path, message))?;
-    Ok(Some((found.service, found.host, found.port)))
+    backend(work.store, namespace, name, port).map(Some).map_err(|message| (path, message))
 }
 
 /// The last timeout of a rule is that of the service.

@@ -31,60 +31,59 @@ pub fn translate<'a>(work: &mut Work<'a>, services: &mut Services<'a>) {
     }
 }
 
+/// A rule of an Ingress and its path there.
+struct Rule<'a> {
+    ingress: &'a Object,
+    path: String,
+    host: &'a str,
+}
+
 fn rule<'a>(
     work: &mut Work<'a>,
     services: &mut Services<'a>,
     ingress: &'a Object,
-    (at, rule): (usize, &'a Value),
+    (at, value): (usize, &'a Value),
 ) {
-    let host = rule.get("host").and_then(Value::as_str).unwrap_or_default();
-    let paths = rule.pointer("/http/paths").and_then(Value::as_array);
+    let host = value.get("host").and_then(Value::as_str).unwrap_or_default();
+    let rule = Rule { ingress, path: format!("spec.rules[{at}]"), host };
+    let paths = value.pointer("/http/paths").and_then(Value::as_array);
     for (index, entry) in paths.into_iter().flatten().enumerate() {
-        let path = format!("spec.rules[{at}].http.paths[{index}]");
-        let kong_paths = match paths_of(ingress, entry) {
-            Ok(paths) => paths,
-            Err(message) => {
-                work.problem(ingress, &format!("{path}.pathType"), message);
-                continue;
-            }
-        };
-        let led = leads_to(work, ingress, entry.get("backend"));
-        let (found, port) = match led {
-            Ok(found) => found,
-            Err(message) => {
-                work.problem(ingress, &format!("{path}.backend"), message);
-                continue;
-            }
-        };
-        // A `*` may not stand in a name.
-        let name = format!(
-            "{}.{}.{}.{}.{port}",
-            ingress.namespace,
-            ingress.name,
-            found.service.name,
-            host.replace('*', "_")
-        );
-        let service = service_of(services, ingress, (&path, &port.to_string()), &found, true);
-        let known = service.routes.iter_mut().find(|route| route.value.get("name") == Some(&json!(name)));
-        if let Some(paths) = known.and_then(|route| route.value.get_mut("paths")?.as_array_mut()) {
-            paths.extend(kong_paths);
-            continue;
+        let path = format!("{}.http.paths[{index}]", rule.path);
+        if let Err((field, message)) = add_path(work, services, &rule, (&path, entry)) {
+            work.problem(ingress, &format!("{path}.{field}"), message);
         }
-        let hosts = if host.is_empty() { Value::Null } else { json!([host]) };
-        let value = map([
-            ("name", name.into()),
-            ("hosts", hosts),
-            ("paths", kong_paths.into()),
-            ("strip_path", false.into()),
-            ("preserve_host", true.into()),
-        ]);
-        service.routes.push(RouteDraft {
-            object: ingress,
-            path: format!("spec.rules[{at}]"),
-            value,
-            filters: Vec::new(),
-        });
     }
+}
+
+/// Adds a path to the route of its host and backend; an error names its field.
+fn add_path<'a>(
+    work: &mut Work<'a>,
+    services: &mut Services<'a>,
+    rule: &Rule<'a>,
+    (path, entry): (&str, &'a Value),
+) -> Result<(), (&'static str, String)> {
+    let Rule { ingress, host, .. } = rule;
+    let paths = paths_of(ingress, entry).map_err(|message| ("pathType", message))?;
+    let led = leads_to(work, ingress, entry.get("backend"));
+    let (found, port) = led.map_err(|message| ("backend", message))?;
+    // A `*` may not stand in a name.
+    let host_name = host.replace('*', "_");
+    let name = format!("{}.{}.{}.{host_name}.{port}", ingress.namespace, ingress.name, found.service.name);
+    let service = service_of(services, ingress, (path, &port.to_string()), &found, true);
+    let known = service.routes.iter_mut().find(|route| route.value.get("name") == Some(&json!(name)));
+    if let Some(list) = known.and_then(|route| route.value.get_mut("paths")?.as_array_mut()) {
+        list.extend(paths);
+        return Ok(());
+    }
+    let value = map([
+        ("name", name.into()),
+        ("hosts", if host.is_empty() { Value::Null } else { json!([host]) }),
+        ("paths", paths.into()),
+        ("strip_path", false.into()),
+        ("preserve_host", true.into()),
+    ]);
+    service.routes.push(RouteDraft { object: ingress, path: rule.path.clone(), value, filters: Vec::new() });
+    Ok(())
 }
 
 fn default_backend<'a>(work: &mut Work<'a>, services: &mut Services<'a>, ingress: &'a Object) {
@@ -118,8 +117,7 @@ fn leads_to<'a>(
     let name = service.get("name").and_then(Value::as_str).ok_or("the backend names no Service")?;
     let port = Port::read(service.get("port")).ok_or("the backend says no port: give its number or name")?;
     let found = backend(work.store, &ingress.namespace, name, port)?;
-    let message = format!("requests go to {}:{} instead of to the pods", found.host, found.port);
-    work.note(found.service, "", false, message);
+    found.note(work);
     Ok((found, port))
 }
 

@@ -86,15 +86,7 @@ pub fn read(
         }
         return;
     };
-    let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
-    let (Some(api), Some(kind)) = (text("apiVersion"), text("kind")) else {
-        let declarative = value.contains_key("_format_version");
-        return out.push(if declarative {
-            "a declarative configuration goes into a file of its own: give both files with --config"
-        } else {
-            "expected a Kubernetes object with 'apiVersion' and 'kind'"
-        });
-    };
+    let Some((api, kind)) = heading(&value, &mut out) else { return };
     if let Some(Value::Array(items)) = value.shift_remove("items").filter(|_| kind.ends_with("List")) {
         for (index, item) in items.into_iter().enumerate() {
             read((source, file), item, &format!("{path}.items[{index}]"), objects, list);
@@ -116,6 +108,20 @@ pub fn read(
     let (group, version) = (group.to_owned(), version.to_owned());
     let (file, path) = (Arc::clone(file), path.to_owned());
     objects.push(Object { source, file, path, role, group, version, kind, namespace, name, value });
+}
+
+/// What says that it is an object: `apiVersion` and `kind`.
+fn heading(value: &Map<String, Value>, out: &mut Problems<'_>) -> Option<(String, String)> {
+    let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+    if let (Some(api), Some(kind)) = (text("apiVersion"), text("kind")) {
+        return Some((api, kind));
+    }
+    out.push(if value.contains_key("_format_version") {
+        "a declarative configuration goes into a file of its own: give both files with --config"
+    } else {
+        "expected a Kubernetes object with 'apiVersion' and 'kind'"
+    });
+    None
 }
 
 impl Object {

@@ -213,7 +213,7 @@ fn hide(value: &Value, hidden: &mut Vec<String>) {
     }
 }
 
-fn secret_of(work: &Work<'_>, plugin: &Object, reference: Option<&Value>) -> Result<String, String> {
+fn secret_of(work: &mut Work<'_>, plugin: &Object, reference: Option<&Value>) -> Result<String, String> {
     let reference = reference.ok_or("'secretKeyRef' is missing")?;
     let text = |name: &str| reference.get(name).and_then(Value::as_str);
     let name = text("name").ok_or("'secretKeyRef.name' is missing")?;
@@ -222,7 +222,9 @@ fn secret_of(work: &Work<'_>, plugin: &Object, reference: Option<&Value>) -> Res
         Some(Role::ClusterPlugin) => text("namespace").ok_or("'secretKeyRef.namespace' is missing")?,
         _ => &plugin.namespace,
     };
-    secrets::read(work.store, namespace, name, key)
+    let text = secrets::read(work.store, namespace, name, key)?;
+    secrets::note(work, secrets::find(work.store, namespace, name)?);
+    Ok(text)
 }
 
 /// JSON patch's `add`; objects and lists on the way are made.

@@ -1,5 +1,6 @@
 //! What Secrets hold. Nothing of it goes into a message.
 
+use super::Work;
 use super::object::{Object, Role};
 use super::store::Store;
 use base64::Engine;
@@ -30,6 +31,11 @@ pub fn value(secret: &Object, key: &str) -> Result<Option<String>, String> {
     let packed: String = encoded.split_whitespace().collect();
     let decoded = STANDARD.decode(packed).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     decoded.map(Some).ok_or_else(|| format!("the key '{key}' of {secret} is not text in base64"))
+}
+
+/// Says that a Secret's value is part of the result.
+pub fn note(work: &mut Work<'_>, secret: &Object) {
+    work.note(secret, "", false, format!("the values of {secret} are written out"));
 }
 
 /// The names of a Secret's keys.

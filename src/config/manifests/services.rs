@@ -51,6 +51,16 @@ pub struct Backend<'a> {
     pub port: u64,
 }
 
+impl Backend<'_> {
+    /// Says that requests go where the controller would not send them.
+    pub fn note(&self, work: &mut Work<'_>) {
+        if self.service.text("/spec/type") != Some("ExternalName") {
+            let message = format!("requests go to {}:{} instead of to the pods", self.host, self.port);
+            work.note(self.service, "", false, message);
+        }
+    }
+}
+
 impl<'a> Services<'a> {
     /// The service of that name, made if it is not there yet.
     pub fn entry(&mut self, name: &str, make: impl FnOnce() -> ServiceDraft<'a>) -> &mut ServiceDraft<'a> {
