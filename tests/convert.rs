@@ -350,3 +350,18 @@ fn the_command_writes_the_file_to_stdout_and_the_report_to_stderr() {
     assert_eq!((status, file.as_str()), (1, ""));
     assert!(problems.starts_with("cannot read 'nowhere.yaml'"), "{problems}");
 }
+
+#[test]
+fn files_of_both_kinds_become_one() {
+    let example =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/conf/examples/kubernetes.yaml"));
+    let declarative = "_format_version: '3.0'
+plugins: [{name: rate-limiting, route: default.chat.model..443, consumer: alice, config: {minute: 5}}]
+";
+    let both = [("k.yaml".to_owned(), example.unwrap()), ("d.yaml".to_owned(), declarative.to_owned())];
+    let made = convert(&sources(&both), Form::Declarative).unwrap_or_else(|problems| panic!("{problems:?}"));
+    let tree = tree(&made.text);
+    let limit = json!({"name": "rate-limiting", "config": {"minute": 5}, "route": "default.chat.model..443", "consumer": "alice"});
+    assert_eq!(tree["plugins"][1], limit);
+    assert_eq!(tree["services"][0]["routes"][0]["plugins"].as_array().map(Vec::len), Some(2));
+}

@@ -16,16 +16,17 @@ use super::unique;
 use super::validate::validate;
 use crate::plugins::{self, PluginKind};
 use serde_json::{Map, Value};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// Changes a declarative file's tree before it is read; gets the file's name.
-pub type Prepare<'a> = &'a mut dyn FnMut(&Arc<str>, &mut Map<String, Value>);
+/// Changes a declarative file's tree before it is read, and says at which paths entities are to be
+/// passed over; gets the file's name.
+pub type Prepare<'a> = &'a mut dyn FnMut(&Arc<str>, &mut Map<String, Value>) -> BTreeSet<String>;
 
 /// Checks the files as one configuration. The items of a good one are complete: defaults filled,
 /// references replaced by ids.
 pub fn check(sources: &[Source]) -> Result<Vec<Item>, Vec<Problem>> {
-    let (items, notes) = check_prepared(sources, &mut |_, _| {})?;
+    let (items, notes) = check_prepared(sources, &mut |_, _| BTreeSet::new())?;
     for note in notes.iter().filter(|note| note.dropped) {
         tracing::info!("{note}");
     }
@@ -43,8 +44,8 @@ pub fn check_prepared(
     for (at, source) in sources.iter().enumerate() {
         match document::read(source) {
             Ok(Content::Declarative(mut root)) => {
-                prepare(&source.name, &mut root);
-                items::take((at, &source.name), root, &mut items, &mut list);
+                let skipped = prepare(&source.name, &mut root);
+                items::take((at, &source.name), root, &skipped, &mut items, &mut list);
             }
             Ok(Content::Manifests(documents)) => manifests.add((at, &source.name), documents, &mut list),
             Err(problems) => list.extend(problems),

@@ -8,6 +8,7 @@ use crate::config::records::{COLLECTIONS, CONSUMERS, Collection, GROUPS, PLUGINS
 use crate::config::rules::is_set;
 use crate::plugins;
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Fields of entities that say nothing of requests.
@@ -16,12 +17,23 @@ const METADATA: &[&str] = &["created_at", "updated_at", "_comment", "_ignore"];
 /// The head of a decK file, of which nothing else is left.
 const HEAD: &[&str] = &["_workspace", "_konnect", "_info", "_comment", "_ignore"];
 
-/// Changes a file's tree to one that loads.
-pub fn prepare(file: &Arc<str>, root: &mut Map<String, Value>, form: Form, notes: &mut Vec<Note>) {
+/// Changes a file's tree to one that loads; returns the paths of entities to be passed over.
+pub fn prepare(
+    file: &Arc<str>,
+    root: &mut Map<String, Value>,
+    form: Form,
+    notes: &mut Vec<Note>,
+) -> BTreeSet<String> {
     let mut take = |name: &str| root.shift_remove(name).unwrap_or_default();
     let info = take("_info");
     let configs = take("_plugin_configs");
-    let mut work = Preparation { file, notes, defaults: info.get("defaults").cloned(), configs };
+    let mut work = Preparation {
+        file,
+        notes,
+        defaults: info.get("defaults").cloned(),
+        configs,
+        skipped: BTreeSet::new(),
+    };
     if is_set(info.get("select_tags")) {
         work.drop(
             "_info.select_tags",
@@ -40,6 +52,7 @@ pub fn prepare(file: &Arc<str>, root: &mut Map<String, Value>, form: Form, notes
     if form == Form::Declarative {
         work.placeholders(&Value::Object(root.clone()), "");
     }
+    work.skipped
 }
 
 struct Preparation<'a> {
@@ -49,6 +62,7 @@ struct Preparation<'a> {
     defaults: Option<Value>,
     /// Configurations that plugins refer to.
     configs: Value,
+    skipped: BTreeSet<String>,
 }
 
 impl Preparation<'_> {
@@ -78,13 +92,15 @@ impl Preparation<'_> {
     fn list(&mut self, collection: &'static Collection, owner: &mut Map<String, Value>, base: &str) {
         let base = join(base, collection.name);
         let Some(Value::Array(values)) = owner.get_mut(collection.name) else { return };
-        let mut index = 0;
-        values.retain_mut(|value| {
+        for (index, value) in values.iter_mut().enumerate() {
             let path = format!("{base}[{index}]");
-            index += 1;
-            let Value::Object(entity) = value else { return true };
-            self.entity(collection, entity, &path)
-        });
+            if let Value::Object(entity) = value
+                && !self.entity(collection, entity, &path)
+            {
+                // It keeps its place, so that problems of others keep their paths.
+                self.skipped.insert(path);
+            }
+        }
     }
 
     /// Whether there is something like it here.

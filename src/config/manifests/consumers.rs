@@ -2,7 +2,7 @@
 
 use super::bindings::{Bindings, Scope};
 use super::object::{Object, Role};
-use super::{Work, map, secrets};
+use super::{Work, annotations, map, secrets};
 use crate::config::items::Member;
 use crate::config::records::{ACLS, CONSUMERS, GROUPS, KEYS};
 use crate::plugins;
@@ -16,11 +16,13 @@ const OLD_FIELD: &str = "kongCredType";
 pub fn translate(work: &mut Work<'_>, bindings: &mut Bindings) {
     let store = work.store;
     for group in store.all(Role::ConsumerGroup) {
+        annotations::check(work, group);
         let value = map([("name", group.name.as_str().into()), ("tags", group.tags().into())]);
         work.item(GROUPS, group, "", value);
         bindings.annotated(work, group, &Scope::Group(group.name.clone()));
     }
     for consumer in store.all(Role::Consumer) {
+        annotations::check(work, consumer);
         one(work, bindings, consumer);
     }
 }

@@ -49,6 +49,9 @@ pub fn translate(work: &mut Work<'_>, bindings: &Bindings) {
     let mut globals: HashMap<&str, &Object> = HashMap::new();
     for plugin in store.all(Role::Plugin).chain(store.all(Role::ClusterPlugin)) {
         let cluster = plugin.role == Some(Role::ClusterPlugin);
+        if plugin.get("/metadata/labels/global").is_some_and(|value| !value.is_string()) {
+            work.problem(plugin, "metadata.labels.global", "expected a string: put the value into quotes");
+        }
         if cluster && plugin.label("global") == Some("true") {
             if let Some(value) = entity(work, plugin) {
                 work.item(PLUGINS, plugin, "", value);

@@ -45,6 +45,10 @@ fn names_instances_and_cluster_plugins_as_the_controller_does() {
         found.iter().any(|line| line.contains("'p' is the same plugin, for all requests, too")),
         "{found:?}"
     );
+    assert_eq!(
+        bad(&[&global.replace("'true'", "true")]),
+        ["documents[0].metadata.labels.global: expected a string: put the value into quotes"]
+    );
     let cluster = PLUGIN.replace("KongPlugin", "KongClusterPlugin").replace(", namespace: n", "");
     assert_eq!(all_scopes(&good(&[SERVICE, &cluster, &simple("konghq.com/plugins: p")])), ["n.i.s.a.com.80"]);
 }
