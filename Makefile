@@ -7,7 +7,7 @@ SUITE ?= ../shared/conformance
 SCENARIO ?= run
 VENV  := target/venv
 
-.PHONY: run check fmt lint test conformance clients bless bench loadtest instructions real-model doc clean
+.PHONY: run check fmt lint test conformance clients genuine-proxy bless bench loadtest instructions real-model doc clean
 
 run: ## Build and start the gateway on the embedded simulated model
 	$(CARGO) run --release --quiet -- run --config conf/kong.yaml --server conf/tollgate.yaml --mock-llm $(MOCK)
@@ -31,8 +31,11 @@ clients: ## The official OpenAI, Anthropic and AWS SDKs against the gateway; ins
 	$(CARGO) build --release --locked
 	tests/clients/run.sh target/venv-clients
 
+genuine-proxy: ## The transformers through tinyproxy; installs it if it is missing
+	tests/genuine-proxy.sh
+
 bless: ## Rewrite the golden files from what the code does now; the diff is the review
-	BLESS=1 $(CARGO) test --locked --test golden
+	BLESS=1 $(CARGO) test --locked --test golden --test reference
 
 bench: ## Micro-benchmarks (criterion)
 	$(CARGO) bench --locked

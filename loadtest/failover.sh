@@ -49,13 +49,17 @@ services:
 YAML
 
 pids=()
-for n in 0 1 2; do upstream "$n"; done
+for n in 0 1 2; do
+    upstream "$n"
+    until (exec 3<>"/dev/tcp/127.0.0.1/${upstream_ports[$n]}") 2>/dev/null; do sleep 0.05; done
+done
 launch tollgate '' "$tollgate" run --config "$scratch/kong.yaml" \
     --proxy-listen "127.0.0.1:$proxy_port" --admin-listen "127.0.0.1:$admin_port" \
     --status-listen "127.0.0.1:$status_port"
 await tollgate "http://127.0.0.1:$status_port/status/ready"
 
-cp "$here/chat-request.json" "$scratch/chat.json"
+# Each target has a model of its own: the client names none.
+sed 's/"model": *"[^"]*", *//' "$here/chat-request.json" >"$scratch/chat.json"
 BODY="$scratch/chat.json" wrk -t1 -c"$connections" -d"${seconds}s" -s "$here/chat.lua" \
     "http://127.0.0.1:$proxy_port/chat" >"$scratch/wrk" &
 load=$!

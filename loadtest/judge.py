@@ -2,6 +2,7 @@
 
 answer chat|completions plain|stream ANSWER
 meter PROVIDER plain|stream ANSWER METRICS_BEFORE METRICS_AFTER
+transformers ANSWER METRICS_BEFORE METRICS_AFTER RECORDS
 """
 import json
 import re
@@ -81,6 +82,25 @@ def meter(provider, way, answer, before, after):
     must(requests == 1, f"kong_ai_llm_requests_total grew by {requests}")
 
 
+def transformers(answer, before, after, records):
+    must(read(answer).strip(), "the model said nothing")
+    parts = json.loads(read(records).splitlines()[-1])["ai"]
+    must(sorted(parts) == ["ai-request-transformer", "ai-response-transformer"], f"parts of the record: {sorted(parts)}")
+    growing = {name: growth(name, "mistral", before, after) for name in
+               ("tollgate_settlements_total", "tollgate_tokens_total", "tollgate_cost_total")}
+    for side in ("request", "response"):
+        model, usage = f"{side}-stories", parts[f"ai-{side}-transformer"]["usage"]
+        of = {name: [(labels, n) for labels, n in rows if labels["model"] == model] for name, rows in growing.items()}
+        settled = [(labels["end"], n) for labels, n in of["tollgate_settlements_total"]]
+        must(settled == [("complete", 1)], f"{model}: settlements {settled}")
+        counted = sum(n for _, n in of["tollgate_tokens_total"])
+        must(counted == usage["total_tokens"] > 0, f"{model}: metered {counted}, logged {usage}")
+        must({labels["provenance"] for labels, _ in of["tollgate_tokens_total"]} == {"provider"}, f"{model}: not the server's counts")
+        owed = sum(usage[f"{kind}_tokens"] * price for kind, price in PRICE.items())
+        cost = sum(n for _, n in of["tollgate_cost_total"])
+        must(abs(cost - owed) < 1e-9 and abs(usage["cost"] - owed) < 1e-9, f"{model}: cost {cost}, logged {usage}, owed {owed}")
+
+
 match sys.argv[1:]:
     case ["answer", operation, "plain", path]:
         plain(operation, read(path))
@@ -88,5 +108,7 @@ match sys.argv[1:]:
         stream(operation, read(path))
     case ["meter", provider, way, answer, before, after]:
         meter(provider, way, answer, before, after)
+    case ["transformers", answer, before, after, records]:
+        transformers(answer, before, after, records)
     case _:
         sys.exit(__doc__)

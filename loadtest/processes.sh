@@ -112,7 +112,8 @@ NGINX
     await upstream "http://127.0.0.1:$2/"
 }
 
-# gateway_config FILE CHAT_PORT STREAM_PORT: two metered OpenAI routes, /chat and /stream, as a user would have them.
+# gateway_config FILE CHAT_PORT STREAM_PORT: metered OpenAI routes as a user would have them: /chat and /stream, and
+# /guarded, which is /chat behind a guard with as many patterns as it may have.
 gateway_config() {
     {
         echo '_format_version: "3.0"'
@@ -121,7 +122,7 @@ gateway_config() {
         echo '    url: http://127.0.0.1:1'
         echo '    routes:'
         local route
-        for route in "chat $2" "stream $3"; do
+        for route in "chat $2" "stream $3" "guarded $2"; do
             cat <<YAML
       - name: ${route% *}
         paths: ["/${route% *}"]
@@ -140,6 +141,33 @@ gateway_config() {
               logging: {log_statistics: true}
 YAML
         done
+        cat <<'YAML'
+          - name: ai-prompt-guard
+            config:
+              max_request_body_size: 1048576
+              deny_patterns:
+                - '(?i)ignore (?:all|the|any) (?:previous|above) instructions'
+                - '(?i)\bsystem prompt\b'
+                - '\b(?:\d[ -]?){13,16}\b'
+                - '\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){3,7}\b'
+                - '[\w.+-]+@[\w-]+\.[\w.]+'
+                - '(?i)\b(?:password|passphrase|secret key)\s*[:=]'
+                - 'sk-[A-Za-z0-9]{20,}'
+                - 'AKIA[0-9A-Z]{16}'
+                - '-----BEGIN [A-Z ]*PRIVATE KEY-----'
+                - '(?i)\bjailbreak\b'
+              allow_patterns:
+                - '(?i)\binvoice\b'
+                - '(?i)\brefund\b'
+                - '(?i)\bdelivery\b'
+                - '(?i)\bwarranty\b'
+                - '(?i)\breturn(?:s|ed)?\b'
+                - '(?i)\border number\b'
+                - '(?i)\bopening hours\b'
+                - '(?i)\bcontact\b'
+                - '(?i)\bspare parts?\b'
+                - '(?i)\b(?:what|why|how|when|who|where|tell|explain|write|summari[sz]e)\b'
+YAML
         cat <<'YAML'
 plugins:
   - name: prometheus

@@ -2,6 +2,8 @@
 # The gateway in front of a genuine model: llama.cpp's OpenAI-compatible server with a tiny story teller.
 # Chat and completions, streamed and not, by the mistral and the llama2 provider; each answer is checked, and
 # what the meter says of it. llama.cpp sends no usage with a stream, so there the counts must be estimates.
+# Then both transformers before an ordinary service, the model's own list of models: whatever the story that the
+# model makes of it, the calls are made, metered and logged.
 #
 #   MODEL=model.gguf loadtest/real-model.sh
 set -euo pipefail
@@ -54,6 +56,37 @@ await llama "http://127.0.0.1:$llama_port/v1/models" 60
 YAML
         done
     done
+    transformer() {
+        cat <<YAML
+          - name: ai-$1-transformer
+            config:
+              prompt: Tell a story about this.
+              llm:
+                route_type: llm/v1/chat
+                model:
+                  provider: mistral
+                  name: $1-stories
+                  options:
+                    mistral_format: openai
+                    upstream_url: http://127.0.0.1:$llama_port/v1/chat/completions
+                    max_tokens: 24
+                    input_cost: 10
+                    output_cost: 20
+                logging: {log_statistics: true}
+YAML
+    }
+    cat <<YAML
+  - name: ordinary
+    url: http://127.0.0.1:$llama_port/v1/models
+    routes:
+      - name: transformed
+        paths: ["~/transformed$"]
+        plugins:
+          - name: file-log
+            config: {path: $scratch/records, reopen: true}
+YAML
+    transformer request
+    transformer response
     echo 'plugins:'
     echo '  - name: prometheus'
     echo '    config: {status_code_metrics: true, ai_metrics: true}'
@@ -108,6 +141,24 @@ for provider in mistral llama2; do
         for way in plain stream; do exchange "$provider-$operation" "$way"; done
     done
 done
+
+# transformed: the list of models through both transformers.
+transformed() {
+    local status
+    metrics >"$scratch/before"
+    status=$(curl -s -m 60 -o "$scratch/answer" -w '%{http_code}' -X GET -d 'a little dog' \
+        "http://127.0.0.1:$proxy_port/transformed") || true
+    check "transformers: status 200" test "$status" = 200
+    check "transformers: the answer is the model's" test -s "$scratch/answer"
+    for _ in {1..20}; do
+        [ -s "$scratch/records" ] && break
+        sleep 0.1
+    done
+    metrics >"$scratch/after"
+    check "transformers: the meter and the log" python3 "$here/judge.py" transformers "$scratch/answer" \
+        "$scratch/before" "$scratch/after" "$scratch/records"
+}
+transformed
 
 if [ "$failed" -gt 0 ]; then
     tail -n 20 "$scratch/tollgate.log" >&2

@@ -86,6 +86,10 @@ pub enum Kind {
     Timeout,
     /// The upstream's answer cannot be read as what it should be.
     BadReply,
+    /// A model that a plugin asked gave no answer that can be used.
+    Unconsulted,
+    /// The service behind a plugin that asks it itself did not answer.
+    Subrequest,
 }
 
 struct Row {
@@ -121,6 +125,8 @@ impl Kind {
             Self::Unreachable => (502, "unreachable", Upstream, Core, Some(By::Error)),
             Self::Timeout => (504, "timeout", Upstream, Core, Some(By::Timeout)),
             Self::BadReply => (500, "bad_reply", Upstream, Ai, Some(By::Invalid)),
+            Self::Unconsulted => (400, "unconsulted", Upstream, Ai, None),
+            Self::Subrequest => (500, "subrequest", Upstream, Ai, None),
         };
         Row { status, label, origin, face, failover }
     }

@@ -8,7 +8,7 @@ use crate::meter::metrics::SERIES;
 use crate::plugins::chain::Chain;
 use crate::provider::native::NativeFormat;
 use crate::snapshot::{Entry, Snapshot};
-use crate::target::Targets;
+use crate::target::{Targets, consult};
 use crate::wire::doc::Doc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -16,6 +16,7 @@ use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use uuid::Uuid;
 
 /// One request, from its head to its log line.
 pub struct Exchange {
@@ -32,6 +33,8 @@ pub struct Exchange {
     pub ai: Option<AiSide>,
     pub upstream: UpstreamSide,
     pub answer: AnswerSide,
+    /// What plugins asked models on its behalf.
+    pub consulted: Consulted,
     _in_flight: InFlight,
 }
 
@@ -113,6 +116,22 @@ pub struct Tried {
     pub reason: Cow<'static, str>,
 }
 
+/// Calls that plugins made.
+#[derive(Default)]
+pub struct Consulted {
+    pub calls: Vec<PluginCall>,
+    /// Time spent waiting for them.
+    pub waited: Duration,
+}
+
+/// A call that a plugin made to a model of its own.
+pub struct PluginCall {
+    /// Under which key of `ai` the log has it.
+    pub log_key: &'static str,
+    pub plugin: Uuid,
+    pub call: consult::Consulted,
+}
+
 /// What happened towards the client.
 #[derive(Default)]
 pub struct AnswerSide {
@@ -143,6 +162,7 @@ impl Exchange {
             ai: None,
             upstream: UpstreamSide::default(),
             answer: AnswerSide::default(),
+            consulted: Consulted::default(),
             _in_flight: InFlight::begin(),
         }
     }
@@ -165,7 +185,8 @@ impl Exchange {
 
     /// The gateway's own part of the time so far.
     pub fn own_time(&self) -> Duration {
-        self.begun.elapsed().saturating_sub(self.upstream.waited).saturating_sub(self.answer.waited)
+        let waited = self.upstream.waited + self.answer.waited + self.consulted.waited;
+        self.begun.elapsed().saturating_sub(waited)
     }
 }
 
@@ -175,6 +196,7 @@ struct InFlight;
 impl InFlight {
     fn begin() -> Self {
         SERIES.in_flight.inc();
+        SERIES.begun.inc();
         Self
     }
 }

@@ -46,12 +46,17 @@ impl Gateway {
         let Some(entry) = x.entry().cloned() else { return Ok(false) };
         phases::run(&entry, Phase::Head, x, session.req_header_mut())?;
         let chain = entry.chain_of(x.consumer.as_deref());
+        if chain.rewrites() && chain.reads_before_rewriting() {
+            let why = "a plugin of this route looks for a key in the body, which another one rewrites: \
+                       take the key from a header or the query";
+            return Err(Error::new(Kind::Unsupported, why).into());
+        }
         if chain.targets.is_some() {
             // Boxed here: async_trait moves the future of its filter, and this would be most of it.
             Box::pin(attempts::serve(&self.connections, self.patience, session, x)).await?;
             return Ok(true);
         }
-        if chain.body_limit.is_some() {
+        if chain.reads_prompts() {
             // KONG(kong/llm/plugin): such a plugin edits any request there; here it needs an AI route.
             return Err(Error::new(
                 Kind::Unsupported,
@@ -61,6 +66,10 @@ impl Gateway {
         }
         if entry.upstream.is_none() {
             return Err(Error::new(Kind::NoService, "no Service found with those values").into());
+        }
+        if chain.rewrites() {
+            Box::pin(plain::rewritten::serve(&self.connections, self.patience, session, x)).await?;
+            return Ok(true);
         }
         Ok(false)
     }

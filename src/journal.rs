@@ -1,7 +1,7 @@
 //! From an exchange to its log record.
 
 use crate::attempts::encode::{client_ip, host};
-use crate::exchange::{AiSide, Exchange};
+use crate::exchange::{AiSide, Exchange, PluginCall};
 use crate::log::ai::{
     Ai, CompletionDetails, Exchange as AiExchange, Meta, Payload, PromptDetails, TriedTarget, Usage,
 };
@@ -9,6 +9,8 @@ use crate::log::record::{Latencies, Record, Request, Response, Try};
 use crate::meter::account::Settlement;
 use crate::meter::cost::Amount;
 use crate::plugins::Plugin;
+use crate::wire::doc::Doc;
+use bytes::Bytes;
 use http::HeaderMap;
 use http::uri::PathAndQuery;
 use pingora_proxy::Session;
@@ -20,7 +22,10 @@ use std::time::Duration;
 pub fn write(session: &Session, x: &mut Exchange, loggers: &[Arc<dyn Plugin>]) {
     let settlement = x.ai.as_mut().and_then(|ai| Some(ai.account.as_mut()?.settle().clone()));
     let plugin = x.ai.as_ref().map(|ai| ai.targets.plugin.to_string()).unwrap_or_default();
-    let request_text = x.ai.as_ref().map(|ai| ai.doc.bytes()).unwrap_or_default();
+    let entry = x.entry().cloned();
+    let chain = entry.as_ref().map(|entry| entry.chain_of(x.consumer.as_deref()));
+    let hidden: Vec<&str> = chain.map(|chain| chain.credentials().collect()).unwrap_or_default();
+    let request_text = x.ai.as_ref().map(|ai| shown(&ai.doc, &hidden)).unwrap_or_default();
     let request_text = String::from_utf8_lossy(&request_text);
     let attempts = x.ai.as_ref().map(tried_targets).unwrap_or_default();
     let part = x.ai.as_ref().and_then(|ai| {
@@ -37,14 +42,20 @@ pub fn write(session: &Session, x: &mut Exchange, loggers: &[Arc<dyn Plugin>]) {
     let part = part.map(|exchanged| exchanged.part());
     let key = x.ai.as_ref().map_or("", |ai| ai.targets.log_key);
     let mut ai: Vec<(&str, Ai<'_>)> = part.iter().map(|part| (key, Ai::Exchange(part))).collect();
-    let original = x.ai.as_ref().and_then(|ai| ai.original.as_deref()).map(String::from_utf8_lossy);
+    let original = x.ai.as_ref().and_then(|ai| ai.original.clone()).map(|original| {
+        let original = Doc::parse(original.clone()).map_or(original, |doc| shown(&doc, &hidden));
+        String::from_utf8_lossy(&original).into_owned()
+    });
+    let calls: Vec<Called> = std::mem::take(&mut x.consulted.calls).into_iter().map(Called::new).collect();
+    let parts: Vec<_> = calls.iter().filter_map(Called::part).collect();
+    ai.extend(parts.iter().map(|(key, part)| (*key, Ai::Exchange(part))));
     ai.extend(original.as_deref().map(|original_request| ("payload", Ai::Original { original_request })));
     let tries = tries(x);
     let none = HeaderMap::new();
     let statuses = statuses(x);
     let route = x.entry();
     let record = Record {
-        request: request(session, x),
+        request: request(session, x, &hidden),
         upstream_uri: x.upstream.uri.as_deref().unwrap_or_default(),
         upstream_status: &statuses,
         response: response(session, x, &none),
@@ -63,7 +74,19 @@ pub fn write(session: &Session, x: &mut Exchange, loggers: &[Arc<dyn Plugin>]) {
     }
 }
 
-fn request<'a>(session: &'a Session, x: &'a Exchange) -> Request<'a> {
+/// A body as the log may show it: without the keys of clients.
+fn shown(doc: &Doc, hidden: &[&str]) -> Bytes {
+    if !hidden.iter().any(|name| doc.has(name)) {
+        return doc.bytes();
+    }
+    let mut doc = doc.clone();
+    for name in hidden {
+        doc.remove(name);
+    }
+    doc.bytes()
+}
+
+fn request<'a>(session: &'a Session, x: &'a Exchange, hidden: &'a [&'a str]) -> Request<'a> {
     let head = session.req_header();
     let port = session.server_addr().and_then(|address| address.as_inet()).map_or(80, SocketAddr::port);
     Request {
@@ -75,7 +98,7 @@ fn request<'a>(session: &'a Session, x: &'a Exchange) -> Request<'a> {
         uri: head.uri.path_and_query().map_or("/", PathAndQuery::as_str),
         headers: &head.headers,
         size: (head_size(&head.headers) + session.body_bytes_read()) as u64,
-        hidden: &[],
+        hidden,
     }
 }
 
@@ -180,6 +203,46 @@ impl<'a> Exchanged<'a> {
             payload: payloads.then_some(Payload { request: Some(self.request), response }),
             tried_targets: self.attempts,
         }
+    }
+}
+
+/// A plugin's call to a model, closed.
+struct Called {
+    of: PluginCall,
+    settled: Settlement,
+    plugin: String,
+    request: String,
+}
+
+impl Called {
+    fn new(mut of: PluginCall) -> Self {
+        let settled = of.call.account.settle().clone();
+        let request = String::from_utf8_lossy(&of.call.request.bytes()).into_owned();
+        Self { plugin: of.plugin.to_string(), settled, request, of }
+    }
+
+    /// Its part of the record and the part's key, if it is to be logged.
+    ///
+    // KONG(kong/llm/drivers/shared.lua): writes the payload of such a call also without log_statistics,
+    // which keeps it from the log for every other plugin.
+    fn part(&self) -> Option<(&'static str, AiExchange<'_>)> {
+        let call = &self.of.call;
+        let response = self.settled.text.as_deref();
+        let part = AiExchange {
+            meta: Meta {
+                plugin_id: &self.plugin,
+                provider_name: call.provider,
+                request_model: &call.model,
+                response_model: call.response_model.as_deref().or(Some(&call.model)),
+                llm_latency: Some(millis(self.settled.times.provider)),
+                request_mode: Some("oneshot"),
+                own: &call.meta,
+            },
+            usage: usage(&self.settled),
+            payload: call.logging.log_payloads.then_some(Payload { request: Some(&self.request), response }),
+            tried_targets: &[],
+        };
+        call.logging.log_statistics.then_some((self.of.log_key, part))
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod config;
 pub mod process;
 pub mod snapshot;
+pub mod state;
 
 // The life of a request.
 pub mod exchange;
@@ -31,6 +32,8 @@ pub mod settle;
 
 // Used by all of them, or beside them.
 pub mod admin;
+pub mod convert;
 pub mod error;
+pub mod init;
 pub mod mock;
 pub mod wire;

@@ -4,7 +4,7 @@ use clap::Parser;
 use std::process::ExitCode;
 use tollgate::process::flags::{Command, Flags, MockLlm};
 use tollgate::process::{serve, settings::LogFormat, start_log};
-use tollgate::{config, mock, process};
+use tollgate::{config, convert, init, mock};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -17,7 +17,10 @@ fn main() -> ExitCode {
             let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
             if lines.is_empty() { Ok(()) } else { Err(lines.join("\n")) }
         }
-        Command::Convert(flags) => process::convert::run(&flags),
+        Command::Convert(flags) => {
+            convert::run(&flags, &mut std::io::stdout()).map(|report| complain(report.trim_end()))
+        }
+        Command::Init(flags) => init::run(&flags, &mut std::io::stdin().lock(), &mut std::io::stdout()),
         Command::MockLlm(model) => simulate(&model),
     };
     match result {

@@ -1,17 +1,20 @@
 //! Running the plugins of a request.
 
+use crate::error::Result;
 use crate::exchange::Exchange;
-use crate::plugins::{Step, Stop};
+use crate::plugins::{Rewrites, Step, Stop, Turn, Whole};
 use crate::snapshot::Entry;
+use crate::upstream::attempt::Connections;
+use bytes::Bytes;
 use pingora::http::RequestHeader;
 use std::sync::Arc;
 
 /// Which of the request plugins run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Those that need only the head.
+    /// Those before the first that reads the body.
     Head,
-    /// Those that read the body.
+    /// That one and all behind it: who is asked for a key in the body comes before who asks whose it is.
     Body,
 }
 
@@ -24,11 +27,9 @@ pub fn run(entry: &Arc<Entry>, phase: Phase, x: &mut Exchange, head: &mut Reques
         let chain = entry.chain_of(x.consumer.as_deref());
         let known = x.consumer.is_some();
         let mut switched = false;
-        for step in chain.steps().iter().filter(|step| step.priority < below) {
-            let reads = step.plugin.reads_body().is_some();
-            if reads != (phase == Phase::Body) {
-                continue;
-            }
+        let (before, behind) = chain.steps().split_at_checked(chain.body_from()).unwrap_or_default();
+        let steps = if phase == Phase::Head { before } else { behind };
+        for step in steps.iter().filter(|step| step.priority < below) {
             match step.plugin.request(x, head) {
                 Step::Next => {}
                 Step::Fail(error) => return Err(Stop::Error(error)),
@@ -43,4 +44,35 @@ pub fn run(entry: &Arc<Entry>, phase: Phase, x: &mut Exchange, head: &mut Reques
             return Ok(());
         }
     }
+}
+
+/// Lets the plugins that rewrite requests make another body of the client's, in order.
+pub async fn rewrite_request(
+    connections: &Arc<Connections>,
+    head: &RequestHeader,
+    x: &mut Exchange,
+    mut body: Bytes,
+) -> Result<Bytes> {
+    let Some(entry) = x.entry().cloned() else { return Ok(body) };
+    for plugin in entry.chain_of(x.consumer.as_deref()).rewriters(Rewrites::Request) {
+        body = plugin.rewrite_request(Turn { x, head, connections }, body).await?;
+    }
+    Ok(body)
+}
+
+/// Lets the plugins that rewrite answers make another of the upstream's. One without a body holds
+/// nothing to rewrite.
+pub async fn rewrite_answer(
+    connections: &Arc<Connections>,
+    head: &RequestHeader,
+    x: &mut Exchange,
+    mut whole: Whole,
+) -> Result<Whole> {
+    let Some(entry) = x.entry().cloned() else { return Ok(whole) };
+    for plugin in entry.chain_of(x.consumer.as_deref()).rewriters(Rewrites::Answer) {
+        if !whole.body.is_empty() {
+            whole = plugin.rewrite_answer(Turn { x, head, connections }, whole).await?;
+        }
+    }
+    Ok(whole)
 }

@@ -1,5 +1,7 @@
 //! Plain routes: any HTTP service of a Kong file, through Pingora's own pipeline.
 
+pub mod rewritten;
+
 use crate::attempts::encode::{client_ip, forwarded, host};
 use crate::error::{Error, Kind};
 use crate::exchange::{Exchange, Try};
@@ -26,10 +28,6 @@ pub async fn peer(x: &mut Exchange) -> Result<Box<HttpPeer>> {
     let mut peer = (*peer).clone();
     peer.options.read_timeout = Some(entry.timeouts.read);
     peer.options.write_timeout = Some(entry.timeouts.write);
-    let verify = entry.service.as_ref().and_then(|service| service.tls_verify).unwrap_or(false);
-    // KONG(kong/runloop/balancer): a service's certificate is checked only if `tls_verify` asks for it.
-    peer.options.verify_cert = verify;
-    peer.options.verify_hostname = verify;
     let address = peer._address.as_inet().copied();
     x.upstream.tries.push(Try { address, at: x.age_ms(), state: None, code: None });
     Ok(Box::new(peer))

@@ -10,9 +10,9 @@ use crate::plugins::chain::{Chain, Scope, Step, select};
 use crate::plugins::consumers::Consumers;
 use crate::route::Router;
 use crate::target::Targets;
-use crate::upstream::endpoint::{Endpoint, Timeouts};
+use crate::upstream::endpoint::{Endpoint, Timeouts, Way};
 use crate::wire::address::{Address, authority};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -83,8 +83,13 @@ impl Snapshot {
             .cloned()
             .collect();
         let consumers = Arc::new(Consumers::new(&document.consumers));
-        let mut builder =
-            Builder { plugins: &document.plugins, consumers, problems: &mut collector, targets: 0 };
+        let mut builder = Builder {
+            plugins: by_route(&document.plugins),
+            bound: bound(&document.plugins, &document.consumers),
+            consumers,
+            problems: &mut collector,
+            targets: 0,
+        };
         let entries: Vec<_> = enabled
             .iter()
             .map(|route| Arc::new(builder.entry(route, route.service.and_then(|id| services.get(&id)))))
@@ -136,26 +141,38 @@ impl Snapshot {
         &self.router
     }
 
-    /// What the configuration asks for and this release does not do: the route's name, and what.
-    pub fn unserved(&self) -> Vec<(String, String)> {
-        let mut found = Vec::new();
-        for entry in &self.entries {
-            let name = entry.route.name.clone().unwrap_or_else(|| entry.route.id.to_string());
-            for step in entry.chain.steps() {
-                found.extend(step.plugin.unserved().map(|what| (name.clone(), what)));
-            }
-        }
-        found
-    }
-
     /// The route at that index of the router.
     pub fn entry(&self, index: usize) -> Option<&Arc<Entry>> {
         self.entries.get(index)
     }
 }
 
+/// Plugins by the route that they are bound to: looking through all of them for each of ten thousand
+/// routes would take seconds.
+type ByRoute<'a> = HashMap<Option<Uuid>, Vec<&'a entities::Plugin>>;
+
+fn by_route(plugins: &[entities::Plugin]) -> ByRoute<'_> {
+    let mut found = ByRoute::new();
+    for plugin in plugins {
+        found.entry(plugin.route).or_default().push(plugin);
+    }
+    found
+}
+
+/// The consumers that have a plugin of their own, or whose group has, and that group.
+fn bound(plugins: &[entities::Plugin], consumers: &[Consumer]) -> Vec<(Uuid, Option<Uuid>)> {
+    let groups: HashSet<Uuid> = plugins.iter().filter_map(|plugin| plugin.consumer_group).collect();
+    let own: HashSet<Uuid> = plugins.iter().filter_map(|plugin| plugin.consumer).collect();
+    let bound = |consumer: &Consumer| {
+        let group = consumer.groups.iter().copied().find(|group| groups.contains(group));
+        (own.contains(&consumer.id) || group.is_some()).then_some((consumer.id, group))
+    };
+    consumers.iter().filter_map(bound).collect()
+}
+
 struct Builder<'a, 'p> {
-    plugins: &'a [entities::Plugin],
+    plugins: ByRoute<'a>,
+    bound: Vec<(Uuid, Option<Uuid>)>,
     consumers: Arc<Consumers>,
     problems: &'a mut Problems<'p>,
     targets: usize,
@@ -181,18 +198,9 @@ impl Builder<'_, '_> {
 
     /// The chains of consumers that have a plugin of their own, or whose group has.
     fn by_consumer(&mut self, scope: Scope, timeouts: Timeouts) -> HashMap<Uuid, Chain> {
-        let plugins = self.plugins;
-        let bound = |consumer: &Consumer| {
-            let group = consumer
-                .groups
-                .iter()
-                .copied()
-                .find(|group| plugins.iter().any(|plugin| plugin.consumer_group == Some(*group)));
-            let own = plugins.iter().any(|plugin| plugin.consumer == Some(consumer.id));
-            (own || group.is_some()).then_some((consumer.id, group))
-        };
-        let all: Vec<_> = self.consumers.all().iter().filter_map(|consumer| bound(consumer)).collect();
-        all.into_iter()
+        let bound = self.bound.clone();
+        bound
+            .into_iter()
             .map(|(id, consumer_group)| {
                 let scope = Scope { consumer: Some(id), consumer_group, ..scope };
                 (id, self.chain(scope, timeouts))
@@ -202,7 +210,9 @@ impl Builder<'_, '_> {
 
     fn chain(&mut self, scope: Scope, timeouts: Timeouts) -> Chain {
         let mut built = Vec::new();
-        for plugin in select(self.plugins, scope) {
+        let of = |route: Option<Uuid>| self.plugins.get(&route).into_iter().flatten().copied();
+        let own = scope.route.into_iter().flat_map(|route| of(Some(route)));
+        for plugin in select(of(None).chain(own), scope) {
             let consumers = &self.consumers;
             let conf =
                 Conf { id: plugin.id, name: plugin.kind.name, config: &plugin.config, timeouts, consumers };
@@ -237,5 +247,7 @@ fn plain(service: &Service, timeouts: Timeouts) -> Plain {
         query: None,
         authority: authority(&service.host, service.port, own),
     };
-    Plain { endpoint: Endpoint::shared(&address, timeouts), authority: address.authority }
+    // KONG(kong/runloop/balancer): a service's certificate is checked only if `tls_verify` asks for it.
+    let way = Way { verify: service.tls_verify.unwrap_or(false), ..Way::default() };
+    Plain { endpoint: Endpoint::by(&address, timeouts, &way), authority: address.authority }
 }

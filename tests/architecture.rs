@@ -33,7 +33,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ("config", &["error", "plugins", "process", "provider", "wire"]),
     // Beside the stages.
     ("mock", &["meter", "wire"]),
-    ("admin", &["config", "error", "log", "meter", "plugins", "process", "respond", "snapshot"]),
+    ("convert", &["config", "plugins"]),
+    ("init", &["config", "error", "plugins", "provider", "upstream"]),
+    ("state", &["config", "meter", "snapshot"]),
+    ("admin", &["config", "error", "log", "meter", "plugins", "process", "respond", "snapshot", "state"]),
 ];
 
 /// Where the stages meet. They may import what they need, but nobody's entry points.

@@ -16,9 +16,9 @@ use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use support::gateway::finish;
 use tollgate::config::check::sources;
-use tollgate::config::convert::{Converted, Form, convert};
 use tollgate::config::entities::Document;
 use tollgate::config::parse_with;
+use tollgate::convert::{Converted, Form, convert};
 
 fn texts(text: &str) -> Vec<(String, String)> {
     vec![("x.yaml".to_owned(), text.to_owned())]
@@ -70,7 +70,7 @@ fn sorted(value: &Value) -> Value {
 
 /// Converts there, and once more from there.
 fn round_trip(text: &str) {
-    for form in [Form::Declarative, Form::Deck] {
+    for form in [Form::Kong, Form::Deck] {
         let Converted { text: once, report } = made(text, form);
         // What only this gateway knows is not for Kong, and then the report says so.
         if !report.notes.iter().any(|note| note.message == "Kong does not know the field") {
@@ -246,7 +246,7 @@ consumers:
   keyauth_credentials:
   - key: k
 ";
-    let made = made(text, Form::Declarative);
+    let made = made(text, Form::Kong);
     assert_eq!(made.text, expected);
     let counts = "services 1, consumers 1, routes 2, plugins 3, keyauth_credentials 1";
     assert_eq!(made.report.to_string(), format!("exact: everything ({counts})"));
@@ -271,12 +271,12 @@ services:
 consumers:
 - {username: alice, basicauth_credentials: [{username: a}]}
 ";
-    let refused = convert(&sources(&texts(text)), Form::Declarative).err().expect("the host is no host");
+    let refused = convert(&sources(&texts(text)), Form::Kong).err().expect("the host is no host");
     assert!(refused.iter().all(|problem| problem.path == "services[0].host"), "{refused:?}");
     let text = text
         .replace("${{ env \"DECK_HOST\" }}.local", "h")
         .replace("username: alice", "username: '${{ env \"DECK_U\" }}'");
-    let made = made(&text, Form::Declarative);
+    let made = made(&text, Form::Kong);
     let tree = tree(&made.text);
     assert_eq!(tree["services"][0]["retries"], 9);
     let plugins = &tree["services"][0]["routes"][0]["plugins"];
@@ -319,7 +319,7 @@ fn deck_gets_nothing_that_kong_does_not_know() {
     let text = json!({"_format_version": "3.0", "plugins": [{"name": "ai-proxy-advanced", "config": {
         "balancer": {"first_token_timeout": 5, "retries": 2},
         "targets": [{"route_type": "llm/v1/chat", "model": {"provider": "openai"}}]}}]});
-    let own = made(&text.to_string(), Form::Declarative);
+    let own = made(&text.to_string(), Form::Kong);
     assert!(own.text.contains("first_token_timeout: 5") && own.report.notes.is_empty());
     let deck = made(&text.to_string(), Form::Deck);
     assert!(!deck.text.contains("first_token_timeout") && deck.text.contains("retries: 2"), "{}", deck.text);
@@ -359,9 +359,37 @@ fn files_of_both_kinds_become_one() {
 plugins: [{name: rate-limiting, route: default.chat.model..443, consumer: alice, config: {minute: 5}}]
 ";
     let both = [("k.yaml".to_owned(), example.unwrap()), ("d.yaml".to_owned(), declarative.to_owned())];
-    let made = convert(&sources(&both), Form::Declarative).unwrap_or_else(|problems| panic!("{problems:?}"));
+    let made = convert(&sources(&both), Form::Kong).unwrap_or_else(|problems| panic!("{problems:?}"));
     let tree = tree(&made.text);
     let limit = json!({"name": "rate-limiting", "config": {"minute": 5}, "route": "default.chat.model..443", "consumer": "alice"});
     assert_eq!(tree["plugins"][1], limit);
     assert_eq!(tree["services"][0]["routes"][0]["plugins"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn fields_of_other_releases_are_dropped_and_slips_refused() {
+    let text = "
+_format_version: '2.1'
+routes: [{name: r, paths: ['/a/(x|y)$', /b], plugins: [{name: ai-prompt-guard, config: {deny_patterns: [x], new: {a: 1}}},
+  {name: ai-proxy-advanced, config: {targets: [{route_type: llm/v1/chat, newer: 1, model: {provider: openai}}]}}]}]
+";
+    let made = made(text, Form::Kong);
+    let mut dropped: Vec<&str> = made.report.notes.iter().map(|note| note.path.as_str()).collect();
+    dropped.sort_unstable();
+    assert_eq!(dropped, ["routes[0].plugins[0].config.new", "routes[0].plugins[1].config.targets[0].newer"]);
+    assert_eq!(tree(&made.text)["routes"][0]["paths"], json!(["~/a/(x|y)$", "/b"]));
+    let wrong = text.replace("deny_patterns: [x]", "deny_patterns: x");
+    let refused = convert(&sources(&texts(&wrong)), Form::Kong).err().expect("no list");
+    assert_eq!(refused[0].path, "routes[0].plugins[0].config.deny_patterns");
+}
+
+#[test]
+fn the_result_may_go_to_a_file_of_ones_own() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("out.yaml");
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/kong.yaml");
+    assert_eq!(finish(&["convert", example, "-o", file.to_str().unwrap()]).0, 0);
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(finish(&["check", file.to_str().unwrap()]).0, 0);
 }

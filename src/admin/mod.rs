@@ -1,135 +1,156 @@
-//! The listeners for operators: readiness and metrics on the status listener, and the same beside
-//! the Admin API's root on the admin listener.
+//! The listeners for operators: readiness and metrics on the status listener, and the Admin API, which
+//! speaks Kong's language and, below `/v2/control-planes`, Konnect's.
 
-use crate::meter::metrics::SERIES;
-use crate::snapshot::Snapshot;
-use arc_swap::ArcSwap;
-use async_trait::async_trait;
+mod about;
+mod body;
+mod change;
+mod declarative;
+mod entities;
+mod fault;
+mod flattened;
+mod form;
+mod list;
+mod listener;
+mod place;
+mod references;
+mod reply;
+mod schemas;
+pub mod token;
+mod tree;
+mod view;
+
+pub use listener::{Door, Listener, bind};
+use place::path_name;
+
+use crate::config::records::COLLECTIONS;
+use crate::state::control::Control;
 use axum::Router;
-use axum::extract::State;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::extract::{Request, State as Shared};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use pingora::server::ShutdownWatch;
-use pingora::services::background::BackgroundService;
+use axum::routing::{get, post};
+use reply::message;
 use serde_json::json;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+use token::Token;
+use uuid::Uuid;
 
-/// What the listeners tell.
+/// What the listeners know.
 #[derive(Clone)]
 pub struct Facts {
-    pub live: Arc<ArcSwap<Snapshot>>,
+    pub control: Arc<Control>,
     /// Set when the process drains: load balancers are to look elsewhere.
     pub draining: Arc<AtomicBool>,
     pub door: Arc<Door>,
-}
-
-/// The proxy listener. It is bound after the operators' listeners, so that readiness has to look.
-pub struct Door {
-    address: SocketAddr,
-    open: AtomicBool,
-}
-
-impl Door {
-    /// The listener at that address, not yet seen open.
-    pub fn new(address: SocketAddr) -> Self {
-        let local = match address {
-            SocketAddr::V4(v4) if v4.ip().is_unspecified() => (Ipv4Addr::LOCALHOST, v4.port()).into(),
-            SocketAddr::V6(v6) if v6.ip().is_unspecified() => (Ipv6Addr::LOCALHOST, v6.port()).into(),
-            other => other,
-        };
-        Self { address: local, open: AtomicBool::new(false) }
-    }
-
-    /// Whether it takes connections; once it does, nobody knocks again.
-    async fn is_open(&self) -> bool {
-        if !self.open.load(Ordering::Relaxed) {
-            let knock = tokio::time::timeout(KNOCK, TcpStream::connect(self.address)).await;
-            self.open.store(matches!(knock, Ok(Ok(_))), Ordering::Relaxed);
-        }
-        self.open.load(Ordering::Relaxed)
-    }
-}
-
-const KNOCK: Duration = Duration::from_secs(1);
-
-/// One of the two listeners.
-pub struct Listener {
-    /// Bound before anything starts, so that a taken port is an error at start.
-    pub socket: std::net::TcpListener,
-    pub router: Router,
-}
-
-/// Binds an address for a listener.
-pub fn bind(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
-    let socket = std::net::TcpListener::bind(address)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket)
+    /// What the Admin API asks for.
+    pub token: Option<Token>,
+    /// Whether it shows literal keys.
+    pub reveal_secrets: bool,
+    /// This process.
+    pub node: Uuid,
 }
 
 /// `GET /status`, `/status/ready`, `/metrics`.
 pub fn status_router(facts: Facts) -> Router {
-    Router::new()
-        .route("/status", get(status))
-        .route("/status/ready", get(ready))
-        .route("/metrics", get(metrics))
+    status_routes()
         .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)
+        .layer(from_fn(dress))
         .with_state(facts)
 }
 
-/// The same, and the root of the Admin API.
+fn status_routes() -> Router<Facts> {
+    Router::new()
+        .route("/status", get(about::status))
+        .route("/status/ready", get(about::ready))
+        .route("/metrics", get(about::metrics))
+}
+
+/// The Admin API.
 pub fn admin_router(facts: Facts) -> Router {
-    Router::new().route("/", get(root)).with_state(facts.clone()).merge(status_router(facts))
+    let konnect = Router::new()
+        .route("/v2/control-planes", get(about::control_planes))
+        .route("/v2/control-planes/{plane}", get(about::control_plane))
+        .nest("/v2/control-planes/{plane}/core-entities", Router::new().fallback(entities::konnect));
+    status_routes()
+        .merge(konnect)
+        .route("/", get(about::root))
+        .route("/endpoints", get(about::endpoints))
+        .route("/plugins/enabled", get(about::enabled))
+        .route("/tags", get(about::tags))
+        .route("/tags/{tag}", get(about::tag))
+        .route("/config", get(declarative::get).post(declarative::post))
+        .route("/schemas/{entity}", get(schemas::entity))
+        .route("/schemas/{entity}/validate", post(schemas::validate))
+        .route("/schemas/plugins/{name}", get(schemas::plugin))
+        .route("/schemas/plugins/validate", post(schemas::validate_plugin))
+        .fallback(entities::kong)
+        .method_not_allowed_fallback(not_allowed)
+        .layer(from_fn_with_state(facts.clone(), admit))
+        .layer(from_fn(dress))
+        .with_state(facts)
 }
 
-async fn ready(State(facts): State<Facts>) -> Response {
-    if facts.draining.load(Ordering::Relaxed) {
-        return message(StatusCode::SERVICE_UNAVAILABLE, "draining");
+/// The paths of the Admin API.
+fn paths() -> Vec<String> {
+    let mut all: Vec<String> = ["/", "/config", "/endpoints", "/metrics", "/status", "/tags", "/tags/{tags}"]
+        .map(ToOwned::to_owned)
+        .into();
+    all.push("/plugins/enabled".to_owned());
+    all.push("/schemas/{name}".to_owned());
+    all.push("/schemas/{name}/validate".to_owned());
+    all.push("/schemas/plugins/{name}".to_owned());
+    for collection in COLLECTIONS {
+        let own = path_name(collection);
+        all.push(format!("/{own}"));
+        all.push(format!("/{own}/{{{own}}}"));
+        for (field, to) in collection.foreign {
+            all.push(format!("/{own}/{{{own}}}/{field}"));
+            let below = if own.contains('-') { own.trim_end_matches('s') } else { &own };
+            all.push(format!("/{to}/{{{to}}}/{below}"));
+            all.push(format!("/{to}/{{{to}}}/{below}/{{{own}}}"));
+        }
     }
-    if !facts.door.is_open().await {
-        return message(StatusCode::SERVICE_UNAVAILABLE, "starting");
+    all.sort();
+    all.dedup();
+    all
+}
+
+/// Turns away whoever does not bring the token. Preflights cannot bring it.
+async fn admit(Shared(facts): Shared<Facts>, request: Request, next: Next) -> Response {
+    let open = request.method() == Method::OPTIONS;
+    if open || facts.token.as_ref().is_none_or(|token| token.admits(request.headers())) {
+        return next.run(request).await;
     }
-    message(StatusCode::OK, "ready")
+    if request.uri().path().starts_with("/v2/") {
+        let body = json!({"status": 401, "title": "Unauthorized", "detail": "A valid token is required"});
+        return reply::json(StatusCode::UNAUTHORIZED, &body);
+    }
+    message(StatusCode::UNAUTHORIZED, "Unauthorized")
 }
 
-async fn status(State(facts): State<Facts>) -> Response {
-    let counts = facts.live.load().counts;
-    let body = json!({
-        "database": {"reachable": true},
-        "configuration": {
-            "services": counts.services, "routes": counts.routes,
-            "plugins": counts.plugins, "targets": counts.targets,
-        },
-        "server": {"exchanges_in_flight": SERIES.in_flight.get()},
-    });
-    reply(StatusCode::OK, "application/json; charset=utf-8", body.to_string())
-}
-
-async fn root() -> Response {
-    let plugins: serde_json::Map<_, _> = crate::plugins::KINDS
-        .iter()
-        .map(|kind| {
-            (kind.name.to_owned(), json!({"version": env!("CARGO_PKG_VERSION"), "priority": kind.priority}))
-        })
-        .collect();
-    let body = json!({
-        "tagline": "Welcome to kong",
-        "version": "3.10.0",
-        "tollgate": env!("CARGO_PKG_VERSION"),
-        "plugins": {"available_on_server": plugins},
-    });
-    reply(StatusCode::OK, "application/json; charset=utf-8", body.to_string())
-}
-
-async fn metrics(State(facts): State<Facts>) -> Response {
-    facts.live.load().publish_targets();
-    SERIES.log_dropped.set(i64::try_from(crate::log::sink::dropped()).unwrap_or(i64::MAX));
-    reply(StatusCode::OK, "text/plain; charset=UTF-8", SERIES.render())
+/// Kong's headers, and its answer to `OPTIONS`.
+async fn dress(request: Request, next: Next) -> Response {
+    let begin = Instant::now();
+    let options = request.method() == Method::OPTIONS;
+    let mut response = next.run(request).await;
+    if options && response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        response = StatusCode::NO_CONTENT.into_response();
+        let methods = HeaderValue::from_static("GET, HEAD, OPTIONS, PATCH, POST, PUT, DELETE");
+        response.headers_mut().insert(header::ALLOW, methods.clone());
+        response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
+        let headers = HeaderValue::from_static("Content-Type, Authorization, Kong-Admin-Token");
+        response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_HEADERS, headers);
+    }
+    let headers = response.headers_mut();
+    headers.insert(header::SERVER, HeaderValue::from_static(crate::respond::head::SERVER));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    let took = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+    headers.insert(HeaderName::from_static("x-kong-admin-latency"), HeaderValue::from(took));
+    response
 }
 
 async fn not_found() -> Response {
@@ -138,36 +159,4 @@ async fn not_found() -> Response {
 
 async fn not_allowed() -> Response {
     message(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed")
-}
-
-fn message(status: StatusCode, text: &str) -> Response {
-    reply(status, "application/json; charset=utf-8", json!({"message": text}).to_string())
-}
-
-fn reply(status: StatusCode, content_type: &'static str, body: String) -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
-        (header::SERVER, HeaderValue::from_static(crate::respond::head::SERVER)),
-        (HeaderName::from_static("access-control-allow-origin"), HeaderValue::from_static("*")),
-    ];
-    (status, headers, body).into_response()
-}
-
-#[async_trait]
-impl BackgroundService for Listener {
-    async fn start(&self, mut shutdown: ShutdownWatch) {
-        let socket = self.socket.try_clone().and_then(TcpListener::from_std);
-        let socket = match socket {
-            Ok(socket) => socket,
-            Err(error) => return tracing::error!(%error, "an operators' listener cannot be started"),
-        };
-        // It stays up through the drain, so that probes and scrapers see it; the process's end ends it.
-        let serve = axum::serve(socket, self.router.clone()).with_graceful_shutdown(async move {
-            let _ = shutdown.wait_for(|down| *down).await;
-            std::future::pending::<()>().await;
-        });
-        if let Err(error) = serve.await {
-            tracing::error!(%error, "an operators' listener has stopped");
-        }
-    }
 }

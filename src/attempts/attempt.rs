@@ -7,7 +7,7 @@ use super::collect;
 use super::downstream::Downstream;
 use super::plan::Plan;
 use super::round::{Round, Seat};
-use super::{Limits, Outcome, Try, encode, stream};
+use super::{Limits, Outcome, Try, encode, rewritten, stream};
 use crate::config::target::Operation;
 use crate::error::{Criterion, Error, Kind, Result};
 use crate::exchange::{self, Exchange, Tried};
@@ -68,6 +68,7 @@ pub async fn attempt<'a>(
     if let Some(failure) = failure {
         cool(&plan, &answer);
         if let Some(next) = round.after(failure, &down.session.req_header().method, true) {
+            plan.target.metrics.attempt(outcome(status, Ending::Refused));
             supersede(x, account, Ending::Refused);
             note(x, Cow::Owned(format!("http_{status}")), true);
             drain(answer).await;
@@ -75,12 +76,16 @@ pub async fn attempt<'a>(
             return Ok(Some(next));
         }
     }
-    match deliver(down, x, &plan, answer, account).await {
+    match deliver(down, (connections, x), &plan, answer, account).await {
         Ok(ending) => {
+            plan.target.metrics.attempt(outcome(status, ending));
             judge(x, round, seat, ending, failure);
             Ok(None)
         }
-        Err(failed) => after_error(down, x, round, seat, failed),
+        Err(failed) => {
+            plan.target.metrics.attempt(failed.error.kind().label());
+            after_error(down, x, round, seat, failed)
+        }
     }
 }
 
@@ -120,10 +125,7 @@ async fn send(
     // Pinned here: it is the largest part of the exchange's future, and moving it is copying it.
     let sent = std::pin::pin!(connections.send(&plan.settled.endpoint, &request, timeouts));
     match answer(down, x, sent, plan.ask.stream).await {
-        Ok(answer) => {
-            plan.target.metrics.attempt(outcome_label(answer.status()));
-            Ok((answer, account))
-        }
+        Ok(answer) => Ok((answer, account)),
         Err(error) => {
             plan.target.metrics.attempt(error.kind().label());
             Err(Failed { error, sent: request.sent.load(Ordering::Relaxed), account: Some(account) })
@@ -156,7 +158,7 @@ async fn answer(
 /// Gives the client what the upstream answered; says how the answer ended.
 async fn deliver(
     down: &mut Downstream<'_>,
-    x: &mut Exchange,
+    (connections, x): (&Arc<Connections>, &mut Exchange),
     plan: &Plan<'_>,
     answer: Answer,
     mut account: Account,
@@ -177,7 +179,11 @@ async fn deliver(
         added: x.answer.added.clone(),
     };
     down.waited = Duration::ZERO;
-    let result = respond(down, &current, answer, &mut account).await;
+    let result = if x.chain().rewrites_answer() {
+        Box::pin(rewritten::respond(down, &current, answer, &mut account, (connections, x))).await
+    } else {
+        respond(down, &current, answer, &mut account).await
+    };
     x.upstream.waited += down.waited;
     x.upstream.received = down.waited;
     x.answer.client_gone = down.gone;
@@ -360,8 +366,10 @@ fn keep(x: &mut Exchange, mut account: Account) -> Ending {
     ending
 }
 
-fn outcome_label(status: u16) -> &'static str {
+/// The metric label of an attempt that was answered. A status of success is none if the answer breaks.
+fn outcome(status: u16, ending: Ending) -> &'static str {
     match status {
+        200..=299 if ending == Ending::Broken => "broken",
         200..=299 => ANSWERED,
         429 => "http_429",
         400..=499 => "http_4xx",

@@ -59,7 +59,7 @@ pub async fn reply(
 }
 
 /// The reply in the client's dialect, and the text that it was read from.
-fn decode(current: &Try<'_>, plain: Bytes) -> Result<(Bytes, Decoded)> {
+pub fn decode(current: &Try<'_>, plain: Bytes) -> Result<(Bytes, Decoded)> {
     let reply = current.settled.driver.dialect.reply(&current.call, plain.clone());
     let operation = current.call.conf.route_type;
     let decoded = reply.map_err(|error| super::encode::untransformed(current.provider, operation, &error))?;
@@ -147,6 +147,13 @@ impl Tap {
         account.reply(usage, body);
         model
     }
+}
+
+/// Tells the meter what a whole answer says of itself that is not translated; gives its model.
+pub fn tell(plain: &[u8], current: &Try<'_>, account: &mut Account) -> Option<String> {
+    let mut tap = Tap::default();
+    tap.keep(plain);
+    tap.tell(current, None, account)
 }
 
 async fn whole(answer: &mut Answer) -> Result<Bytes> {

@@ -4,11 +4,11 @@ use super::native;
 use crate::config::target::Operation;
 use crate::error::{Error, Kind, Result};
 use crate::exchange::Exchange;
-use crate::provider::auth::Unsigned;
 use crate::provider::{Call, Outbound};
 use crate::target::Settled;
+use crate::target::letter::Letter;
 use crate::upstream::attempt::Request;
-use crate::upstream::head::{self, Forwarded, Parts};
+use crate::upstream::head::Forwarded;
 use http::{HeaderName, HeaderValue, header};
 use pingora_proxy::Session;
 use std::net::IpAddr;
@@ -22,7 +22,7 @@ pub fn encode(
 ) -> Result<(Request, String)> {
     let client = session.req_header();
     let preserve = settled.operation() == Operation::Preserve;
-    let Outbound { path, mut headers, body } = match x.ai.as_ref().and_then(|ai| ai.native.as_ref()) {
+    let Outbound { path, headers, body } = match x.ai.as_ref().and_then(|ai| ai.native.as_ref()) {
         Some(side) => settled.driver.dialect.forward(call, native::body(side, call.doc)?)?,
         None if preserve => {
             let headers = settled.driver.dialect.headers().to_vec();
@@ -30,53 +30,21 @@ pub fn encode(
         }
         None => translated(settled, call)?,
     };
-    let body = if call.doc.is_opaque() { body } else { settled.auth.body(call.doc, body)? };
-    if let Some((name, value)) = settled.auth.header(&client.headers) {
-        headers.retain(|(other, _)| other != name);
-        headers.push((name.clone(), value.clone()));
-    }
-    if let Some(token) = settled.driver.dialect.identity() {
-        headers.retain(|(other, _)| *other != header::AUTHORIZATION);
-        headers.push((header::AUTHORIZATION, token.header()?));
-    }
-    let driver = &settled.driver;
-    let query = settled.auth.query(client.uri.query().unwrap_or_default());
     let path = match &path {
         Some(path) => path.as_str(),
         None if preserve => settled.preserved_path(client.uri.path()),
         None => &settled.address.path,
     };
-    let (path, own_query) = path.split_once('?').unwrap_or((path, ""));
-    let given = [own_query, settled.address.query.as_deref().unwrap_or_default(), &*query];
-    let [first, second, third] = given;
-    let pieces = [first, second, third, driver.own_pair(&given)];
-    if let Some(signer) = &driver.signer {
-        let query = pieces.map(head::escaped);
-        let proof = signer.sign(&Unsigned {
-            method: &client.method,
-            host: &settled.address.authority,
-            path: &head::escaped(path),
-            query: &query.each_ref().map(String::as_str),
-            headers: &headers,
-            body: &body,
-            now: call.now,
-        })?;
-        headers.retain(|(name, _)| !proof.iter().any(|(other, _)| other == name));
-        headers.extend(proof);
-    }
-    let parts = Parts {
+    let letter = Letter {
+        settled,
+        call,
         method: &client.method,
-        path,
-        query: &pieces,
-        host: &settled.address.authority,
-        client: &client.headers,
-        own: &headers,
-        withheld: driver.signer.as_ref().and_then(|signer| signer.withheld()),
-        length: body.len(),
-        forwarded: forwarded(session, x),
+        headers: &client.headers,
+        query: client.uri.query().unwrap_or_default(),
+        forwarded: Some(forwarded(session, x)),
+        whole_url: false,
     };
-    let request = Request::new(head::write(&parts), body);
-    Ok((request, path.to_owned()))
+    letter.seal(path, headers, body)
 }
 
 fn translated(settled: &Settled, call: &Call<'_>) -> Result<Outbound> {

@@ -11,6 +11,7 @@ pub mod encode;
 pub mod native;
 mod plan;
 pub mod relay;
+pub mod rewritten;
 mod round;
 pub mod stream;
 
@@ -118,7 +119,7 @@ pub async fn serve(
     let chain = entry.chain_of(x.consumer.as_deref());
     let Some(targets) = chain.targets.clone() else { return Err(collect::internal().into()) };
     let limit = chain.body_limit.unwrap_or(targets.max_body);
-    let doc = read(session, x, (&targets, limit), patience).await?;
+    let doc = read(connections, session, x, (&targets, limit), patience).await?;
     let native = match targets.native {
         Some(format) => Some(native::read(format, &place(session, x), doc.clone())?),
         None => None,
@@ -190,6 +191,7 @@ fn place<'a>(session: &'a Session, x: &'a Exchange) -> Place<'a> {
 /// The request's body as a document. What cannot be read as JSON is an error, but on routes that
 /// forward what they do not understand.
 async fn read(
+    connections: &Arc<Connections>,
     session: &mut Session,
     x: &mut Exchange,
     (targets, limit): (&Targets, usize),
@@ -198,7 +200,10 @@ async fn read(
     let from = Instant::now();
     let body = accept::body(&mut session.downstream_session, limit, patience).await;
     x.answer.waited += from.elapsed();
-    let body = body?;
+    let mut body = body?;
+    if x.chain().rewrites() {
+        body = Box::pin(phases::rewrite_request(connections, session.req_header(), x, body)).await?;
+    }
     let content_type = session.req_header().headers.get(header::CONTENT_TYPE);
     let format = form::format(content_type.and_then(|value| value.to_str().ok()))?;
     let preserve = targets.list.iter().all(|target| target.conf.route_type == Operation::Preserve);

@@ -27,6 +27,7 @@ pub struct Plan<'a> {
 impl<'a> Plan<'a> {
     /// Settles the target for this request, and checks that it serves it.
     pub fn of(session: &Session, x: &mut Exchange, targets: &'a Targets, target: &'a Target) -> Result<Self> {
+        let collects = x.chain().rewrites_answer();
         let Some(ai) = x.ai.as_mut() else { return Err(collect::internal()) };
         let head = session.req_header();
         let source = Source {
@@ -35,7 +36,8 @@ impl<'a> Plan<'a> {
             query: head.uri.query().unwrap_or_default(),
         };
         let settled = target.settle(&source, targets.timeouts)?;
-        let ask = asked(ai, &settled.conf)?;
+        let mut ask = asked(ai, &settled.conf)?;
+        ask.stream &= !collects;
         ai.model.clone_from(&ask.model);
         (ai.stream, ai.meta) = (ask.stream, settled.driver.meta.clone());
         Ok(Self { target, settled, ask, doc: ai.doc.clone(), id: x.id, now: x.started_at / 1000 })

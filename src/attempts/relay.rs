@@ -95,6 +95,15 @@ impl Relay {
         }
     }
 
+    /// Whether the answer has come to its own end: its dialect's last event is here.
+    pub fn is_complete(&self) -> bool {
+        match self {
+            Self::Verbatim(relay) => relay.ended && !relay.failed && !relay.preserve,
+            Self::Translate(relay) => relay.out.is_done(),
+            Self::Native(relay) => relay.reader.out.is_done() && !relay.lost,
+        }
+    }
+
     /// Whether the client has been told of an error.
     pub fn failed(&self) -> bool {
         match self {
@@ -109,7 +118,8 @@ impl Relay {
         match self {
             Self::Verbatim(relay) => relay.spoke,
             Self::Translate(relay) => relay.out.has_output(),
-            Self::Native(relay) => relay.reader.out.has_output(),
+            // What we cannot read is not ours to hold back: the client perhaps can.
+            Self::Native(relay) => relay.lost || relay.reader.out.has_output(),
         }
     }
 
@@ -129,6 +139,19 @@ impl Relay {
             Self::Verbatim(relay) => relay.fail(message),
             Self::Translate(relay) => relay.out.error(message),
             Self::Native(_) => {}
+        }
+    }
+
+    /// Tells the meter what the provider has stated so far.
+    pub fn state(&self, account: &mut Account) {
+        let out = match self {
+            // Its counts are told as they come.
+            Self::Verbatim(_) => return,
+            Self::Translate(relay) => &relay.out,
+            Self::Native(relay) => &relay.reader.out,
+        };
+        if let Some(usage) = out.seen_usage() {
+            account.usage(usage);
         }
     }
 
@@ -210,7 +233,7 @@ impl Verbatim {
         // Half an event would swallow the error that follows it.
         if self.preserve || end == End::Clean {
             self.events.finish();
-            self.forward(account)?;
+            self.forward(account).inspect_err(|error| self.fail(error.message()))?;
         }
         if end == End::Cut {
             self.fail("the upstream closed the connection before the end of its answer");
@@ -218,6 +241,7 @@ impl Verbatim {
             self.end_event();
             if !self.ended && self.finished {
                 self.ready.push(Bytes::from_static(b"data: [DONE]\n\n"));
+                self.ended = true;
             } else if !self.ended {
                 self.fail("the upstream's answer ended without a finish reason");
             }

@@ -12,6 +12,7 @@ use crate::provider::{End, StreamPlan};
 use crate::target::policy::Abandoned;
 use crate::upstream::attempt::Answer;
 use crate::upstream::inflate::Inflate;
+use crate::wire::frame::Framing;
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use pingora::http::ResponseHeader;
@@ -22,6 +23,10 @@ use std::time::{Duration, Instant};
 const QUIET: Duration = Duration::from_millis(50);
 /// and no longer than this altogether. Then the upstream is hung up on, which ends its work.
 const DRAIN: Duration = Duration::from_secs(1);
+
+/// How long an upstream may take to end its body behind its last event. That is all its connection is
+/// waited for; the client has its answer.
+const TRAILER: Duration = Duration::from_millis(200);
 
 /// The most that is taken before it is written.
 const AT_ONCE: usize = 64 * 1024;
@@ -39,11 +44,14 @@ pub fn is_stream(answer: &Answer, current: &Try<'_>) -> bool {
     if current.settled.operation() == Operation::Preserve {
         return kind.starts_with("text/event-stream");
     }
-    // An upstream that was asked to stream and sends one JSON document has declined.
+    // An upstream that was asked to stream and sends one JSON document has declined. Decoders of text
+    // tell by its first byte.
     current.call.stream
-        && (kind.starts_with("text/event-stream")
-            || matches!(current.settled.driver.dialect.stream(&current.call), StreamPlan::Translate(..))
-            || !kind.starts_with("application/json"))
+        && (!kind.starts_with("application/json")
+            || match current.settled.driver.dialect.stream(&current.call) {
+                StreamPlan::Verbatim | StreamPlan::Translate(Framing::AwsEventStream, _) => false,
+                StreamPlan::Translate(..) => true,
+            })
 }
 
 /// Relays a stream to its end.
@@ -85,7 +93,7 @@ pub async fn relay(
         if !out.is_empty() {
             down.body(out, false).await;
         }
-        end = down.unless_gone(flow.answer.chunk()).await.and_then(|read| flow.take_ready(read));
+        end = flow.more(down).await;
     }
     outcome.model = flow.relay.model();
     Ok(outcome)
@@ -111,16 +119,30 @@ impl Flow<'_> {
                 return Ok(None);
             };
             let end = self.take_ready(read);
+            if end == Some(End::Clean) && !self.relay.has_output() && !self.relay.failed() {
+                // What stands there unterminated may be all that there is.
+                self.broken = self.relay.finish(End::Clean, self.account).err();
+            }
             if self.relay.has_output() {
                 return Ok(end);
             }
             if self.relay.failed() || end.is_some() {
+                self.relay.state(self.account);
                 return Err(self.silence());
             }
             if self.taken > PREAMBLE {
                 return Ok(None);
             }
         }
+    }
+
+    /// Waits for the next read; says whether the stream ended.
+    async fn more(&mut self, down: &mut Downstream<'_>) -> Option<End> {
+        if self.relay.is_complete() && !self.relay.is_native() {
+            self.answer.set_read_timeout(TRAILER);
+        }
+        let read = down.unless_gone(self.answer.chunk()).await?;
+        self.take_ready(read)
     }
 
     /// Takes one read and all that is here already: what has arrived together leaves together, and
@@ -159,7 +181,7 @@ impl Flow<'_> {
 
     /// What a stream without output is answered with.
     fn silence(&mut self) -> Error {
-        if let Some(message) = self.relay.reported() {
+        if let Some(message) = self.relay.reported().filter(|_| self.taken > 0) {
             return Error::bad_reply(message);
         }
         let empty = || Error::bad_reply("the upstream's stream ended before it began");
@@ -168,7 +190,11 @@ impl Flow<'_> {
 
     /// Ends the client's stream as the upstream's ended.
     async fn finish(&mut self, down: &mut Downstream<'_>, end: End) {
-        if let Some(error) = &self.broken {
+        // What happens behind an answer's own end takes nothing from it.
+        let (complete, native) = (self.relay.is_complete(), self.relay.is_native());
+        let came = end;
+        let end = if complete { End::Clean } else { end };
+        if let Some(error) = self.broken.as_ref().filter(|_| !complete) {
             self.relay.fail(error.message());
         }
         let whole = self.relay.finish(end, self.account).is_ok() && end == End::Clean && !self.relay.failed();
@@ -177,8 +203,8 @@ impl Flow<'_> {
         if !out.is_empty() {
             down.body(out, false).await;
         }
-        // An error that the provider reports in its own dialect reaches the client as it came.
-        if whole || (end == End::Clean && self.relay.is_native()) {
+        // In the provider's own dialect the client sees the upstream's end as it came.
+        if (whole && !native) || (came == End::Clean && native) {
             down.end().await;
         } else {
             down.cut().await;
@@ -209,6 +235,7 @@ impl Flow<'_> {
         };
         // Running into the limit is as good an end as any: the rest is not the client's any more.
         let end = tokio::time::timeout(time, read).await.unwrap_or(End::Cut);
+        let end = if self.relay.is_complete() { End::Clean } else { end };
         let whole = end == End::Clean && self.relay.finish(end, self.account).is_ok() && !self.relay.failed();
         self.relay.take(self.account);
         if whole {

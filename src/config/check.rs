@@ -9,7 +9,7 @@ use super::items::{self, Item};
 use super::lines::Lines;
 use super::manifests::{Manifests, Note};
 use super::problems::Problem;
-use super::records::{self, PLUGINS, ROUTES};
+use super::records::{self, Collection, PLUGINS, ROUTES};
 use super::references;
 use super::schema::Record;
 use super::unique;
@@ -18,6 +18,7 @@ use crate::plugins::{self, PluginKind};
 use serde_json::{Map, Value};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// Changes a declarative file's tree before it is read, and says at which paths entities are to be
 /// passed over; gets the file's name.
@@ -52,19 +53,55 @@ pub fn check_prepared(
         }
     }
     let notes = manifests.translate(&mut items, &mut list);
-    ids::assign(&mut items);
-    references::settle(&mut items, &mut list);
-    unique::check(&items, &mut list);
-    let mut known = Descriptions::default();
-    for item in &mut items {
-        known.check(item, &mut list);
-    }
-    check_protocols(&items, &mut list);
+    settle(&mut items, &mut list);
     manifests.redact(&mut list);
-    if list.is_empty() {
-        return Ok((items, notes));
+    if list.is_empty() { Ok((items, notes)) } else { Err(located(list, sources)) }
+}
+
+/// Checks a configuration that was never text: its problems have paths and no lines.
+pub fn check_tree(root: Map<String, Value>) -> Result<Vec<Item>, Vec<Problem>> {
+    let (mut list, mut items) = (Vec::new(), Vec::new());
+    items::take((0, &Arc::from("")), root, &BTreeSet::new(), &mut items, &mut list);
+    settle(&mut items, &mut list);
+    for problem in &mut list {
+        problem.file = None;
     }
-    Err(located(list, sources))
+    if list.is_empty() { Ok(items) } else { Err(list) }
+}
+
+/// Checks one entity for itself and fills it; whom it refers to is not looked at. Paths of problems
+/// start at the entity.
+pub fn check_entity(collection: &'static Collection, value: &mut Map<String, Value>) -> Vec<Problem> {
+    let foreign = collection.foreign.iter().map(|(field, _)| *field);
+    let refers =
+        foreign.filter(|field| value.get(*field).is_some_and(Value::is_string)).map(|field| (field, 0));
+    let mut item = Item {
+        collection,
+        source: 0,
+        file: Arc::from(""),
+        path: String::new(),
+        parent: None,
+        id: Uuid::nil(),
+        refers: refers.collect(),
+        members: Vec::new(),
+        value: std::mem::take(value),
+    };
+    let mut list = Vec::new();
+    Descriptions::default().check(&mut item, &mut list);
+    *value = item.value;
+    list
+}
+
+/// What is said of all entities once they are in one list.
+fn settle(items: &mut [Item], list: &mut Vec<Problem>) {
+    ids::assign(items);
+    references::settle(items, list);
+    unique::check(items, list);
+    let mut known = Descriptions::default();
+    for item in items.iter_mut() {
+        known.check(item, list);
+    }
+    check_protocols(items, list);
 }
 
 /// Descriptions are made once a check, however many items need them.

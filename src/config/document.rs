@@ -34,14 +34,14 @@ pub fn read(source: &Source) -> Result<Content, Vec<Problem>> {
     }
 }
 
+/// A tree as YAML text.
+pub fn write(root: &Map<String, Value>) -> Result<String, String> {
+    serde_yaml::to_string(root).map_err(|error| error.to_string())
+}
+
 /// Any text of one document as a tree.
 pub fn value(text: &str) -> Option<Value> {
     serde_json::from_str(text).ok().or_else(|| yaml(text).ok()?.pop())
-}
-
-/// A tree as YAML.
-pub fn write(value: &Value) -> Result<String, String> {
-    serde_yaml::to_string(value).map_err(|error| error.to_string())
 }
 
 fn content(mut documents: Vec<Value>, source: &Source) -> Result<Content, Vec<Problem>> {

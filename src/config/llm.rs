@@ -37,9 +37,9 @@ pub fn target_record() -> Record {
 /// How the gateway proves who it is to the provider, or to a model that makes embeddings.
 pub fn auth_record() -> Record {
     let mut fields = vec![
-        Field::text("header_name").referenceable().doc("Header that carries the key."),
+        Field::text("header_name").referenceable().shown().doc("Header that carries the key."),
         Field::text("header_value").referenceable().doc("The whole value of that header: `Bearer KEY`."),
-        Field::text("param_name").referenceable().doc("Parameter that carries the key."),
+        Field::text("param_name").referenceable().shown().doc("Parameter that carries the key."),
         Field::text("param_value").referenceable().doc("The key for that parameter."),
         Field::one_of("param_location", &["query", "body"]).doc("Where that parameter goes."),
         Field::boolean("allow_override")

@@ -6,7 +6,6 @@
 
 pub mod build;
 pub mod check;
-pub mod convert;
 pub mod document;
 pub mod entities;
 pub mod formats;
@@ -54,12 +53,8 @@ pub fn check_files(files: &[PathBuf]) -> Vec<Problem> {
     }
 }
 
-/// These files as one declarative file.
-pub fn convert_files(files: &[PathBuf], form: convert::Form) -> Result<convert::Converted, Vec<Problem>> {
-    convert::convert(&check::sources(&read(files)?), form)
-}
-
-fn read(files: &[PathBuf]) -> Result<Vec<(String, String)>, Vec<Problem>> {
+/// Their texts, each with its name.
+pub fn read(files: &[PathBuf]) -> Result<Vec<(String, String)>, Vec<Problem>> {
     let mut texts = Vec::with_capacity(files.len());
     let mut problems = Vec::new();
     for file in files {

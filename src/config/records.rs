@@ -5,7 +5,7 @@ use super::problems::Problems;
 use super::route_paths;
 use super::rules::{get, is_set};
 use super::schema::{Conditional, Field, Kind, Match, Record, Rule};
-use crate::plugins::PluginKind;
+use crate::plugins::{self, PluginKind};
 use serde_json::{Map, Value, json};
 
 /// A kind of entity.
@@ -86,6 +86,14 @@ pub const ACLS: &str = "acls";
 /// The collection of that name.
 pub fn find(name: &str) -> Option<&'static Collection> {
     COLLECTIONS.iter().find(|collection| collection.name == name)
+}
+
+/// What an entity of a collection may hold; of a plugin of that name, with its `config`.
+pub fn description(collection: &Collection, plugin_name: Option<&str>) -> Record {
+    match plugin_name.and_then(plugins::find).filter(|_| collection.name == PLUGINS) {
+        Some(kind) => plugin(kind),
+        None => (collection.record)(),
+    }
 }
 
 /// The head of a file: all but its collections.
@@ -295,7 +303,7 @@ fn consumer_group() -> Record {
 /// KONG(plugins/key-auth/daos.lua): makes up a key that is absent, which nobody then knows.
 fn credential() -> Record {
     entity(vec![
-        Field::text("key").required().doc("The key."),
+        Field::text("key").required().secret().doc("The key."),
         Field::new("consumer", Kind::Foreign(CONSUMERS)).required().doc("Whose it is."),
     ])
 }

@@ -21,6 +21,7 @@ pub struct Record {
 }
 
 /// One field of a record.
+#[expect(clippy::struct_excessive_bools, reason = "each states a fact of its own")]
 pub struct Field {
     /// Its key.
     pub name: &'static str,
@@ -34,6 +35,8 @@ pub struct Field {
     pub referenceable: bool,
     /// Kong does not know it.
     pub own: bool,
+    /// Its value is for nobody's eyes: the Admin API masks it unless it is a reference.
+    pub secret: bool,
     /// Its line in the configuration reference.
     pub doc: &'static str,
 }
@@ -190,7 +193,16 @@ impl Kind {
 impl Field {
     /// A field of that kind, optional and without default.
     pub fn new(name: &'static str, kind: Kind) -> Self {
-        Self { name, kind, required: false, default: None, referenceable: false, own: false, doc: "" }
+        Self {
+            name,
+            kind,
+            required: false,
+            default: None,
+            referenceable: false,
+            own: false,
+            secret: false,
+            doc: "",
+        }
     }
 
     /// Any non-empty text.
@@ -262,10 +274,25 @@ impl Field {
         self
     }
 
-    /// It may hold a `{vault://…}` reference.
+    /// It may hold a `{vault://…}` reference, and counts as a secret unless it is `shown`.
     #[must_use]
     pub fn referenceable(mut self) -> Self {
         self.referenceable = true;
+        self.secret = true;
+        self
+    }
+
+    /// Its value is for nobody's eyes, although it cannot be a reference.
+    #[must_use]
+    pub fn secret(mut self) -> Self {
+        self.secret = true;
+        self
+    }
+
+    /// It may be a reference, and what it says is no secret: a name, an id.
+    #[must_use]
+    pub fn shown(mut self) -> Self {
+        self.secret = false;
         self
     }
 

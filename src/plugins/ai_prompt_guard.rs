@@ -1,22 +1,32 @@
 //! ai-prompt-guard: lets prompts pass by what matches them.
 
+mod words;
+
+use super::pattern::{PATIENCE, Pattern, TooLong};
 use super::{Conf, Plugin, PluginKind, Step};
 use crate::config::llm;
+use crate::config::problems::Problems;
+use crate::config::rules::get;
 use crate::config::schema::{Conditional, Field, Kind, Match, Record, Rule};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::exchange::Exchange;
 use crate::meter::metrics::SERIES;
-use crate::wire::chat::{self, Content, Message, Part};
 use crate::wire::doc::Doc;
 use pingora::http::RequestHeader;
-use regex::RegexSet;
+use regex_automata::MatchKind;
+use regex_automata::meta::{BuildError, Regex};
+use regex_automata::nfa::thompson::WhichCaptures;
+use serde_json::Value;
 use std::sync::Arc;
+use std::time::Instant;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use words::Said;
 
 /// Its entry in the list of plugins.
 pub static KIND: PluginKind =
     PluginKind { name: "ai-prompt-guard", priority: 771, schema, rules, consumer_scope: true, build };
 
-/// `config`. A pattern that does not compile is no problem of the file: see the runtime.
+/// `config`.
 pub fn schema() -> Record {
     let patterns = |name| Field::list(name, Kind::sized(1, 500)).sized(0, 10);
     Record::new(vec![
@@ -40,11 +50,15 @@ fn rules() -> Vec<Rule> {
             must: Match::Truth(false),
             message: None,
         }),
+        Rule::Check(patterns_compile),
     ]
 }
 
-/// Steps that one pattern may take on one prompt, where it needs backtracking at all.
-const STEPS: usize = 1_000_000;
+/// Bytes that the automaton of a list may take, as the regex crate has it.
+const MOST: usize = 10 * 1024 * 1024;
+
+/// From this length on a prompt is looked at beside the other requests of its thread.
+const LONG: usize = 16 * 1024;
 
 #[derive(serde::Deserialize)]
 struct Settings {
@@ -59,37 +73,87 @@ struct Settings {
 
 /// A list of patterns: those without look-around and back-references in one pass, the rest one by one.
 struct Patterns {
-    set: RegexSet,
-    slow: Vec<fancy_regex::Regex>,
+    set: Option<Regex>,
+    slow: Vec<(String, Pattern)>,
+}
+
+/// What a list says of a text.
+enum Found {
+    Yes,
+    No,
+    /// The pattern of that name was given up, and no other matched.
+    Unknown(String),
 }
 
 impl Patterns {
     fn new(list: &str, patterns: &[String]) -> Result<Self> {
         let (fast, other): (Vec<_>, Vec<_>) =
             patterns.iter().enumerate().partition(|(_, pattern)| regex::Regex::new(pattern).is_ok());
-        let refused = |index: usize, error: &dyn std::fmt::Display| {
-            let message = format!("{list}[{index}]: the pattern does not compile: {error}");
-            Error::new(ErrorKind::Internal, message)
+        let refused = |place: &str, why: &dyn std::fmt::Display| {
+            Error::new(ErrorKind::Internal, format!("{place}: {}", uncompiled(why)))
         };
         let compile = |(index, pattern): (usize, &String)| {
-            fancy_regex::RegexBuilder::new(pattern)
-                .backtrack_limit(STEPS)
-                .build()
-                .map_err(|error| refused(index, &error))
+            let place = format!("{list}[{index}]");
+            match Pattern::new(pattern, false) {
+                Ok(pattern) => Ok((place, pattern)),
+                Err(error) => Err(refused(&place, &error)),
+            }
         };
         let slow = other.into_iter().map(compile).collect::<Result<_>>()?;
-        let set = RegexSet::new(fast.into_iter().map(|(_, pattern)| pattern));
-        Ok(Self { set: set.map_err(|error| refused(0, &error))?, slow })
+        let fast: Vec<&String> = fast.into_iter().map(|(_, pattern)| pattern).collect();
+        let set = (!fast.is_empty()).then(|| together(&fast)).transpose();
+        Ok(Self { set: set.map_err(|error| refused(list, &error))?, slow })
     }
 
     fn is_empty(&self) -> bool {
-        self.set.is_empty() && self.slow.is_empty()
+        self.set.is_none() && self.slow.is_empty()
     }
 
-    /// Whether one matches. A pattern that takes too many steps is taken for a match of what is to be
-    /// denied, and for none of what is to be allowed: `doubt` says which.
-    fn match_any(&self, text: &str, doubt: bool) -> bool {
-        self.set.is_match(text) || self.slow.iter().any(|pattern| pattern.is_match(text).unwrap_or(doubt))
+    fn find(&self, text: &str) -> Found {
+        if self.set.as_ref().is_some_and(|set| set.is_match(text)) {
+            return Found::Yes;
+        }
+        let mut found = Found::No;
+        if self.slow.is_empty() {
+            return found;
+        }
+        let until = Instant::now() + PATIENCE;
+        for (place, pattern) in &self.slow {
+            match pattern.is_match(text, until) {
+                Ok(true) => return Found::Yes,
+                Ok(false) => {}
+                Err(TooLong) => found = Found::Unknown(place.clone()),
+            }
+        }
+        found
+    }
+}
+
+/// One automaton of all patterns. It searches for no literals first: where nearly every text has some
+/// of them, looking for the next one costs more than it skips.
+fn together(patterns: &[&String]) -> std::result::Result<Regex, Box<BuildError>> {
+    let config = Regex::config()
+        .match_kind(MatchKind::All)
+        .which_captures(WhichCaptures::None)
+        .nfa_size_limit(Some(MOST))
+        .auto_prefilter(false);
+    Regex::builder().configure(config).build_many(patterns).map_err(Box::new)
+}
+
+fn uncompiled(why: &dyn std::fmt::Display) -> String {
+    format!("the pattern does not compile: {why}")
+}
+
+// KONG(kong/plugins/ai-prompt-guard/filters/guard-prompt.lua): a bad pattern is found out by the first
+// request, and answered with 500.
+fn patterns_compile(plugin: &Value, out: &mut Problems<'_>) {
+    for list in ["config.allow_patterns", "config.deny_patterns"] {
+        let patterns = get(plugin, list).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        for (index, pattern) in patterns.iter().enumerate() {
+            if let Some(Err(error)) = pattern.as_str().map(|pattern| Pattern::new(pattern, false)) {
+                out.at(list).item(index).push(uncompiled(&error));
+            }
+        }
     }
 }
 
@@ -118,13 +182,26 @@ impl Guard {
         })
     }
 
-    /// Whether the prompt may pass.
-    fn passes(&self, doc: &Doc) -> bool {
-        let Some(text) = self.text(doc) else { return false };
-        if self.deny.match_any(&text, true) {
-            return false;
+    /// Lets the prompt pass, or says why not.
+    fn check(&self, doc: &Doc) -> Result<()> {
+        let Some(text) = self.text(doc) else { return Err(blocked()) };
+        beside(text.len(), || self.judge(&text))
+    }
+
+    fn judge(&self, text: &str) -> Result<()> {
+        match self.deny.find(text) {
+            Found::Yes => return Err(blocked()),
+            Found::Unknown(place) => return Err(unknown(&place)),
+            Found::No => {}
         }
-        self.allow.is_empty() || self.allow.match_any(&text, false)
+        if self.allow.is_empty() {
+            return Ok(());
+        }
+        match self.allow.find(text) {
+            Found::Yes => Ok(()),
+            Found::No => Err(blocked()),
+            Found::Unknown(place) => Err(unknown(&place)),
+        }
     }
 
     /// What is looked at: of a chat the chosen messages, newest first, each with a space behind it.
@@ -132,30 +209,36 @@ impl Guard {
     // KONG(kong/plugins/ai-prompt-guard/filters/guard-prompt.lua): content in parts was refused; here
     // its texts are looked at.
     fn text(&self, doc: &Doc) -> Option<String> {
-        let Some(_) = doc.raw("messages").filter(|raw| *raw != "null") else { return prompt(doc) };
-        let messages = chat::messages(doc).ok()?;
-        let mut text = String::new();
+        let Some(raw) = doc.raw("messages").filter(|raw| *raw != "null") else { return prompt(doc) };
+        let messages: Vec<Said<'_>> = serde_json::from_str(raw).ok()?;
+        let mut text = String::with_capacity(raw.len());
         let chosen = messages.iter().rev().filter(|message| self.all_roles || &*message.role == "user");
         for message in chosen.take(if self.latest_only { 1 } else { usize::MAX }) {
-            push(&mut text, message)?;
+            message.content.push_to(&mut text)?;
             text.push(' ');
         }
         Some(text)
     }
 }
 
-fn push(text: &mut String, message: &Message<'_>) -> Option<()> {
-    match message.content().ok()? {
-        Content::Text(content) => text.push_str(&content),
-        Content::Parts(parts) => {
-            for part in parts.iter().filter_map(Part::text) {
-                text.push_str(part);
-                text.push(' ');
-            }
-        }
-        Content::None => {}
+fn blocked() -> Error {
+    Error::bad_request("bad request")
+}
+
+fn unknown(place: &str) -> Error {
+    Error::bad_request(format!(
+        "the prompt could not be checked: {place} takes too many steps on it; send a shorter prompt, or \
+         have the pattern simplified"
+    ))
+}
+
+/// Does work that may take a while without holding up the thread's other requests.
+fn beside<T>(length: usize, work: impl FnOnce() -> T) -> T {
+    let threads = || Handle::try_current().map(|runtime| runtime.runtime_flavor());
+    if length >= LONG && matches!(threads(), Ok(RuntimeFlavor::MultiThread)) {
+        return tokio::task::block_in_place(work);
     }
-    Some(())
+    work()
 }
 
 /// The prompt of a completions request, or its prompts.
@@ -169,11 +252,7 @@ fn prompt(doc: &Doc) -> Option<String> {
 impl Plugin for Guard {
     fn request(&self, x: &mut Exchange, _head: &mut RequestHeader) -> Step {
         let Some(ai) = &x.ai else { return Step::Next };
-        if self.passes(&ai.doc) {
-            return Step::Next;
-        }
-        SERIES.blocked.with_label_values(&[KIND.name]).inc();
-        Step::Fail(Error::bad_request("bad request"))
+        self.check(&ai.doc).inspect_err(|_| SERIES.blocked.with_label_values(&[KIND.name]).inc()).into()
     }
 
     fn reads_body(&self) -> Option<usize> {
@@ -195,7 +274,12 @@ mod tests {
     }
 
     fn passes(guard: &Guard, body: &serde_json::Value) -> bool {
-        guard.passes(&Doc::parse(Bytes::from(body.to_string())).unwrap())
+        said(guard, body).is_none()
+    }
+
+    fn said(guard: &Guard, body: &Value) -> Option<String> {
+        let checked = guard.check(&Doc::parse(Bytes::from(body.to_string())).unwrap());
+        checked.err().map(|error| error.message().to_owned())
     }
 
     #[test]
@@ -223,7 +307,22 @@ mod tests {
         let chat = |text: &str| serde_json::json!({"messages": [{"role": "user", "content": text}]});
         assert!(passes(&guard, &chat("not forbidden")));
         assert!(!passes(&guard, &chat("is forbidden")));
-        assert!(!passes(&guard, &chat(&format!("{}b", "a".repeat(5000)))), "no answer in time is no pass");
+        let long = chat(&format!("{}b", "a".repeat(5000)));
+        let unknown = "the prompt could not be checked: deny_patterns[1] takes too many steps on it; \
+                       send a shorter prompt, or have the pattern simplified";
+        assert_eq!(said(&guard, &long).as_deref(), Some(unknown), "no answer in time is no pass");
+    }
+
+    #[test]
+    fn another_pattern_decides_where_one_is_given_up() {
+        let long = format!("cheddar {}b", "a".repeat(5000));
+        let chat = serde_json::json!({"messages": [{"role": "user", "content": long}]});
+        let allowing = |other: &str| guard(&serde_json::json!({"allow_patterns": ["(a+)+\\1$", other]}));
+        assert_eq!(said(&allowing("cheddar"), &chat), None);
+        assert_eq!(said(&allowing("(?<=ched)dar"), &chat), None);
+        assert!(said(&allowing("edam"), &chat).unwrap().contains("allow_patterns[0]"));
+        let denying = guard(&serde_json::json!({"deny_patterns": ["(a+)+\\1$", "(?<=ched)dar"]}));
+        assert_eq!(said(&denying, &chat).as_deref(), Some("bad request"));
     }
 
     #[test]

@@ -244,7 +244,7 @@ fn pgvector_record() -> Record {
         Field::text("host").default("127.0.0.1").doc("Host of the database."),
         Field::port("port").default(5432).doc("Its port."),
         Field::text("database").default("kong-pgvector").doc("Its name."),
-        Field::text("user").default("postgres").referenceable().doc("User to connect as."),
+        Field::text("user").default("postgres").referenceable().shown().doc("User to connect as."),
         Field::text("password").referenceable().doc("Password of that user."),
         Field::integer("timeout", 0, 2_147_483_646).default(5000).doc("Milliseconds to wait."),
         Field::boolean("ssl").default(false).doc("Whether to use TLS."),

@@ -1,6 +1,6 @@
 //! Which plugin instances run for a request: one of each name, the most specific, by priority.
 
-use super::Plugin;
+use super::{Plugin, Rewrites};
 use crate::config::entities;
 use crate::meter::metrics::Switches;
 use crate::target::Targets;
@@ -12,6 +12,9 @@ use uuid::Uuid;
 pub struct Chain {
     steps: Vec<Step>,
     loggers: Vec<Arc<dyn Plugin>>,
+    rewriters: Vec<Arc<dyn Plugin>>,
+    /// How many steps come before the first that reads the body.
+    body_from: usize,
     pub targets: Option<Arc<Targets>>,
     /// What `prometheus` instances switched on.
     pub switches: Switches,
@@ -36,9 +39,12 @@ impl Chain {
         let limit = plugins().find_map(|plugin| {
             plugin.reads_body().or_else(|| plugin.targets().map(|targets| targets.max_body))
         });
+        let reads = |step: &Step| step.plugin.reads_body().is_some();
         Self {
+            body_from: steps.iter().position(reads).unwrap_or(steps.len()),
             targets,
             switches: plugins().find_map(|plugin| plugin.switches()).unwrap_or_default(),
+            rewriters: plugins().filter(|plugin| plugin.rewrites().is_some()).cloned().collect(),
             loggers: plugins().filter(|plugin| plugin.logs()).cloned().collect(),
             body_limit: limit,
             unreadable: plugins().find_map(|plugin| plugin.unreadable()),
@@ -49,6 +55,44 @@ impl Chain {
     /// All instances, in order.
     pub fn steps(&self) -> &[Step] {
         &self.steps
+    }
+
+    /// How many steps come before the first that reads the body.
+    pub fn body_from(&self) -> usize {
+        self.body_from
+    }
+
+    /// Those that rewrite that side of the exchange, in order.
+    pub fn rewriters(&self, side: Rewrites) -> impl Iterator<Item = &Arc<dyn Plugin>> {
+        self.rewriters.iter().filter(move |plugin| plugin.rewrites() == Some(side))
+    }
+
+    /// Where credentials of clients stand.
+    pub fn credentials(&self) -> impl Iterator<Item = &str> {
+        self.steps.iter().flat_map(|step| step.plugin.credentials()).map(String::as_str)
+    }
+
+    /// Whether the answer has to be collected, because a plugin rewrites it.
+    pub fn rewrites_answer(&self) -> bool {
+        self.rewriters(Rewrites::Answer).next().is_some()
+    }
+
+    /// Whether a plugin rewrites either side.
+    pub fn rewrites(&self) -> bool {
+        !self.rewriters.is_empty()
+    }
+
+    /// Whether a plugin reads prompts, which only AI routes have.
+    pub fn reads_prompts(&self) -> bool {
+        self.steps.iter().any(|step| step.plugin.reads_body().is_some() && step.plugin.rewrites().is_none())
+    }
+
+    /// Whether a plugin reads the client's body before one that rewrites it runs: a key in the body has
+    /// to be looked at before anybody pays for a model.
+    pub fn reads_before_rewriting(&self) -> bool {
+        let rewriter = |step: &Step| step.plugin.rewrites() == Some(Rewrites::Request);
+        let first = self.steps.iter().position(rewriter).unwrap_or_default();
+        self.steps.iter().take(first).any(|step| step.plugin.reads_body().is_some())
     }
 
     /// Those that write a log record.
@@ -67,9 +111,12 @@ pub struct Scope {
 }
 
 /// The instances that run in a scope: of each name the most specific one.
-pub fn select(all: &[entities::Plugin], scope: Scope) -> Vec<&entities::Plugin> {
+pub fn select<'a>(
+    all: impl Iterator<Item = &'a entities::Plugin>,
+    scope: Scope,
+) -> Vec<&'a entities::Plugin> {
     let mut chosen: Vec<&entities::Plugin> = Vec::new();
-    for plugin in all.iter().filter(|plugin| plugin.enabled && applies(plugin, scope)) {
+    for plugin in all.filter(|plugin| plugin.enabled && applies(plugin, scope)) {
         match chosen.iter_mut().find(|other| other.kind.name == plugin.kind.name) {
             Some(other) if rank(plugin) > rank(other) => *other = plugin,
             Some(_) => {}

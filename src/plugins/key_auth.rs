@@ -87,6 +87,11 @@ impl Plugin for KeyAuth {
         }
     }
 
+    // KONG(kong/plugins/log-serializers/basic.lua): Kong's records hold the keys of clients.
+    fn credentials(&self) -> &[String] {
+        &self.settings.key_names
+    }
+
     fn reads_body(&self) -> Option<usize> {
         const LARGEST: usize = 64 * 1024 * 1024;
         self.settings.key_in_body.then_some(LARGEST)

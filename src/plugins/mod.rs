@@ -7,10 +7,13 @@ use crate::exchange::Exchange;
 use crate::log::record::Record as LogRecord;
 use crate::meter::metrics::Switches;
 use crate::target::Targets;
+use crate::upstream::attempt::Connections;
 use crate::upstream::endpoint::Timeouts;
 use bytes::Bytes;
+use http::HeaderMap;
 use pingora::http::RequestHeader;
 use serde_json::Value;
+use std::pin::Pin;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -25,7 +28,9 @@ pub mod ai_response_transformer;
 pub mod chain;
 pub mod consumers;
 pub mod file_log;
+pub mod instructions;
 pub mod key_auth;
+mod pattern;
 pub mod prometheus;
 pub mod rate_limiting;
 pub mod redis;
@@ -123,6 +128,35 @@ impl From<Error> for Stop {
     }
 }
 
+/// What a plugin waits for. Boxed: only requests that meet such a plugin pay for it.
+pub type Wait<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+
+/// What a plugin that waits works with.
+pub struct Turn<'a> {
+    pub x: &'a mut Exchange,
+    /// The client's request.
+    pub head: &'a RequestHeader,
+    pub connections: &'a Arc<Connections>,
+}
+
+/// Which side of an exchange a plugin rewrites as a whole, and by waiting for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rewrites {
+    /// The request's body, before anything else reads it.
+    Request,
+    /// The answer: it is collected, also where it was to stream.
+    Answer,
+}
+
+/// A collected answer, on its way to the client.
+#[derive(Debug)]
+pub struct Whole {
+    pub status: u16,
+    /// Without what speaks of the length or the coding of the body.
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
 /// A plugin instance. Every hook is optional.
 pub trait Plugin: Send + Sync + 'static {
     /// Before the upstream is chosen, in order of priority.
@@ -138,6 +172,27 @@ pub trait Plugin: Send + Sync + 'static {
     /// What it answers to a body that cannot be read.
     fn unreadable(&self) -> Option<&'static str> {
         None
+    }
+
+    /// Which side of the exchange it rewrites.
+    fn rewrites(&self) -> Option<Rewrites> {
+        None
+    }
+
+    /// Gives the body that takes the place of the client's.
+    fn rewrite_request<'a>(&'a self, _turn: Turn<'a>, body: Bytes) -> Wait<'a, Bytes> {
+        Box::pin(std::future::ready(Ok(body)))
+    }
+
+    /// Gives the answer that takes the place of the upstream's.
+    fn rewrite_answer<'a>(&'a self, _turn: Turn<'a>, answer: Whole) -> Wait<'a, Whole> {
+        Box::pin(std::future::ready(Ok(answer)))
+    }
+
+    /// Names of headers, query arguments and fields of the body that hold its consumers' credentials: no
+    /// log shows what stands there.
+    fn credentials(&self) -> &[String] {
+        &[]
     }
 
     /// The targets that it sends requests to: it makes its route an AI route.
@@ -157,29 +212,6 @@ pub trait Plugin: Send + Sync + 'static {
 
     /// After the exchange.
     fn log(&self, _record: &LogRecord<'_>) {}
-
-    /// What this release does not do although the configuration asks for it.
-    fn unserved(&self) -> Option<String> {
-        None
-    }
-}
-
-/// A plugin that can be configured and is not run by this release. Its routes are closed: to pass
-/// a request that a guard or a key should have stopped would be worse than to refuse it.
-struct Unserved(&'static str);
-
-impl Plugin for Unserved {
-    fn request(&self, _x: &mut Exchange, _head: &mut RequestHeader) -> Step {
-        let name = self.0;
-        Step::Fail(Error::new(
-            Kind::Unsupported,
-            format!("plugin '{name}' is not served by this release of tollgate"),
-        ))
-    }
-
-    fn unserved(&self) -> Option<String> {
-        Some(format!("plugin '{}'", self.0))
-    }
 }
 
 /// Takes the pairs out of a request's query whose name `dropped` tells.
@@ -199,9 +231,4 @@ pub fn drop_query(head: &mut RequestHeader, dropped: impl Fn(&str) -> bool) {
     if let Ok(uri) = target.parse() {
         head.set_uri(uri);
     }
-}
-
-/// Builds the stand-in of a plugin that this release does not run.
-pub fn unserved(conf: Conf<'_>) -> Result<Arc<dyn Plugin>> {
-    Ok(Arc::new(Unserved(conf.name)))
 }

@@ -13,7 +13,7 @@ pub fn record(host: Option<&'static str>) -> Record {
         },
         Field::port("port").default(6379).doc("Its port."),
         Field::integer("timeout", 0, 2_147_483_646).default(2000).doc("Milliseconds to wait."),
-        Field::text("username").referenceable().doc("User to authenticate as."),
+        Field::text("username").referenceable().shown().doc("User to authenticate as."),
         Field::new("password", Kind::sized(0, usize::MAX)).referenceable().doc("Password of that user."),
         Field::new("database", Kind::integer()).default(0).doc("Number of the database."),
         Field::boolean("ssl").default(false).doc("Whether to use TLS."),

@@ -1,5 +1,6 @@
 //! The command line: every flag also by environment.
 
+use crate::admin::token::Token;
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -24,9 +25,10 @@ pub enum Command {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
-    /// Write one clean declarative file: decK or Kong state and Kubernetes manifests in, the file on
-    /// stdout, what was exact, approximated and dropped on stderr.
-    Convert(Convert),
+    /// Make one clean declarative file of what Kong's tools wrote; the report goes to stderr.
+    Convert(crate::convert::Convert),
+    /// Write a first configuration: asks for keys and local models.
+    Init(Box<crate::init::Init>),
     /// Serve a simulated model in every provider's dialect: no key, no network.
     MockLlm(MockLlm),
 }
@@ -35,8 +37,20 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct Run {
     /// Kong declarative configuration, or Kubernetes manifests; several files are merged.
-    #[arg(long, required = true, env = "TOLLGATE_CONFIG", value_delimiter = ',', value_name = "FILE")]
+    #[arg(
+        long,
+        required_unless_present_any = ["state", "store", "server"],
+        env = "TOLLGATE_CONFIG",
+        value_delimiter = ',',
+        value_name = "FILE"
+    )]
     pub config: Vec<PathBuf>,
+    /// Directory that keeps the configuration: the Admin API takes writes; `--config` only begins it.
+    #[arg(long, env = "TOLLGATE_STATE", value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// Redis or Valkey that keeps the configuration of a fleet: redis://user:password@host:port/database.
+    #[arg(long, env = "TOLLGATE_STORE", value_name = "URL", hide_env_values = true)]
+    pub store: Option<super::settings::StoreUrl>,
     /// Server settings (conf/tollgate.yaml documents them).
     #[arg(long, env = "TOLLGATE_SERVER", value_name = "FILE")]
     pub server: Option<PathBuf>,
@@ -46,6 +60,12 @@ pub struct Run {
     /// Where the Admin API listens [default: 127.0.0.1:8001].
     #[arg(long, env = "TOLLGATE_ADMIN_LISTEN", value_name = "ADDR")]
     pub admin_listen: Option<SocketAddr>,
+    /// Bearer token that the Admin API asks for [default: none].
+    #[arg(long, env = "TOLLGATE_ADMIN_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    pub admin_token: Option<Token>,
+    /// The Admin API shows literal keys instead of masking them.
+    #[arg(long, env = "TOLLGATE_ADMIN_REVEAL_SECRETS")]
+    pub admin_reveal_secrets: bool,
     /// Where readiness and metrics are served [default: 127.0.0.1:8007].
     #[arg(long, env = "TOLLGATE_STATUS_LISTEN", value_name = "ADDR")]
     pub status_listen: Option<SocketAddr>,
@@ -58,26 +78,6 @@ pub struct Run {
     /// `text` or `json` [default: text].
     #[arg(long, env = "TOLLGATE_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<super::settings::LogFormat>,
-}
-
-/// `tollgate convert`.
-#[derive(Debug, Args)]
-pub struct Convert {
-    /// Kong declarative configuration, decK state or Kubernetes manifests; several are merged.
-    #[arg(required = true, value_name = "FILE")]
-    pub files: Vec<PathBuf>,
-    /// For whom.
-    #[arg(long, value_enum, default_value_t = To::Kong, value_name = "FORM")]
-    pub to: To,
-}
-
-/// What is converted to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum To {
-    /// Kong's declarative format, with what only tollgate knows.
-    Kong,
-    /// What `deck` accepts.
-    Deck,
 }
 
 /// `tollgate mock-llm`.

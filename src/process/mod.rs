@@ -1,8 +1,8 @@
 //! The process: flags and settings, listeners, signals, reload and drain.
 
-pub mod convert;
 pub mod descriptions;
 pub mod flags;
+pub mod follow;
 pub mod reload;
 pub mod serve;
 pub mod settings;

@@ -3,8 +3,7 @@
 use crate::config;
 use crate::config::problems::Problem;
 use crate::meter::metrics::SERIES;
-use crate::snapshot::Snapshot;
-use arc_swap::ArcSwap;
+use crate::state::control::{Control, Ready};
 use async_trait::async_trait;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
@@ -13,22 +12,25 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Reads the files and makes them ready; all problems at once.
-pub fn load(files: &[PathBuf]) -> Result<Snapshot, Vec<Problem>> {
-    Snapshot::build(&config::load(files)?)
+pub fn load(files: &[PathBuf]) -> Result<Ready, Vec<Problem>> {
+    Ready::read(&config::read(files)?)
 }
 
 /// Waits for SIGHUP.
 pub struct Reloader {
     pub files: Vec<PathBuf>,
-    pub live: Arc<ArcSwap<Snapshot>>,
+    pub control: Arc<Control>,
 }
 
 impl Reloader {
-    fn reload(&self) {
+    async fn reload(&self) {
+        if self.control.store().is_writable() {
+            return tracing::warn!("SIGHUP: the configuration is kept by the store, the files only began it");
+        }
         match load(&self.files) {
-            Ok(snapshot) => {
-                let counts = snapshot.counts;
-                self.live.store(Arc::new(snapshot));
+            Ok(ready) => {
+                let counts = ready.snapshot.counts;
+                self.control.replace(ready).await;
                 SERIES.reloads.with_label_values(&["ok"]).inc();
                 tracing::info!(
                     services = counts.services,
@@ -61,7 +63,7 @@ impl BackgroundService for Reloader {
         };
         loop {
             tokio::select! {
-                _ = hangup.recv() => self.reload(),
+                _ = hangup.recv() => self.reload().await,
                 _ = shutdown.changed() => return,
             }
         }

@@ -2,6 +2,7 @@
 
 use super::descriptions::DescriptionKeeper;
 use super::flags::Run;
+use super::follow::Follower;
 use super::reload::{self, Reloader};
 use super::settings::Settings;
 use super::tokens::TokenKeeper;
@@ -10,7 +11,9 @@ use crate::gateway::Gateway;
 use crate::log::sink;
 use crate::meter::metrics::SERIES;
 use crate::mock;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Counts, Snapshot};
+use crate::state::control::{Control, Ready};
+use crate::state::store::Store;
 use crate::upstream::attempt::Connections;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -29,20 +32,26 @@ use tokio::signal::unix::{SignalKind, signal};
 pub fn run(flags: &Run) -> Result<(), String> {
     let settings = Settings::of(flags)?;
     super::start_log(settings.log_format);
-    let snapshot = reload::load(&flags.config)
-        .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
-    let counts = snapshot.counts;
-    warn_of_unserved(&snapshot);
-    let live = Arc::new(ArcSwap::from_pointee(snapshot));
+    let control = Arc::new(control(flags, &settings)?);
+    let live = control.live().clone();
+    let counts = live.load().counts;
+    warn_of_open_admin(&settings);
     let draining = Arc::new(AtomicBool::new(false));
     let mut server = Server::new_with_opt_and_conf(None, server_conf(&settings));
     let door = Arc::new(Door::new(settings.proxy_listen));
-    let facts = Facts { live: live.clone(), draining: draining.clone(), door };
+    let facts = Facts {
+        control: control.clone(),
+        draining: draining.clone(),
+        door,
+        token: settings.admin.token.clone(),
+        reveal_secrets: settings.admin.reveal_secrets,
+        node: uuid::Uuid::new_v4(),
+    };
     add_operators(&mut server, &settings, &facts)?;
-    server.add_service(background_service(
-        "reload",
-        Reloader { files: flags.config.clone(), live: live.clone() },
-    ));
+    if control.store().is_shared() {
+        server.add_service(background_service("follow", Follower { control: control.clone() }));
+    }
+    server.add_service(background_service("reload", Reloader { files: flags.config.clone(), control }));
     server.add_service(background_service("tokens", TokenKeeper::default()));
     server.add_service(background_service("descriptions", DescriptionKeeper::default()));
     if let Some(address) = flags.mock_llm {
@@ -50,6 +59,15 @@ pub fn run(flags: &Run) -> Result<(), String> {
         server.add_service(background_service("mock-llm", Model(socket)));
     }
     add_proxy(&mut server, &settings, live)?;
+    announce(flags, &settings, counts);
+    let grace = Duration::from_secs(settings.grace_seconds);
+    server.add_service(background_service("drain", Drain { grace }));
+    server.run(RunArgs { shutdown_signal: Box::new(Signals { draining }) });
+    sink::flush_all(Duration::from_secs(2));
+    Ok(())
+}
+
+fn announce(flags: &Run, settings: &Settings, counts: Counts) {
     tracing::info!(
         proxy = %settings.proxy_listen,
         admin = %settings.admin_listen,
@@ -63,11 +81,20 @@ pub fn run(flags: &Run) -> Result<(), String> {
         "tollgate {} is listening",
         env!("CARGO_PKG_VERSION"),
     );
-    let grace = Duration::from_secs(settings.grace_seconds);
-    server.add_service(background_service("drain", Drain { grace }));
-    server.run(RunArgs { shutdown_signal: Box::new(Signals { draining }) });
-    sink::flush_all(Duration::from_secs(2));
-    Ok(())
+}
+
+/// The configuration to begin with: the store's if there is one and it keeps any, else the files'.
+fn control(flags: &Run, settings: &Settings) -> Result<Control, String> {
+    let store = Store::open(settings.store.as_deref(), settings.state.as_deref())?;
+    if flags.config.is_empty() && !store.is_writable() {
+        return Err("name a configuration: --config FILE, --state DIR or --store URL".to_owned());
+    }
+    // The services have runtimes of their own; this one is only for the start.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
+    let first = || if flags.config.is_empty() { Ready::empty() } else { reload::load(&flags.config) };
+    let started = runtime.block_on(Control::start(store, first));
+    started.map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
 }
 
 fn server_conf(settings: &Settings) -> ServerConf {
@@ -115,9 +142,10 @@ fn add_proxy(server: &mut Server, settings: &Settings, live: Arc<ArcSwap<Snapsho
     Ok(())
 }
 
-fn warn_of_unserved(snapshot: &Snapshot) {
-    for (route, what) in snapshot.unserved() {
-        tracing::warn!(route, "{what} is not served by this release: its requests are answered 501");
+fn warn_of_open_admin(settings: &Settings) {
+    let address = settings.admin_listen;
+    if settings.admin.token.is_none() && !address.ip().is_loopback() {
+        tracing::warn!(%address, "the Admin API can be reached from outside and asks for no token: set admin.token");
     }
 }
 

@@ -2,9 +2,12 @@
 //! beats the default.
 
 use super::flags::Run;
+use crate::admin::token::Token;
 use serde::Deserialize;
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The form of the log on stderr.
@@ -25,6 +28,11 @@ pub struct Settings {
     pub proxy_listen: SocketAddr,
     pub admin_listen: SocketAddr,
     pub status_listen: SocketAddr,
+    pub admin: Admin,
+    /// Directory that keeps the configuration; of a `store`, its copy.
+    pub state: Option<PathBuf>,
+    /// Server that keeps the configuration of a fleet: `redis://…`.
+    pub store: Option<StoreUrl>,
     /// Worker threads; 0 is one a core.
     pub threads: usize,
     pub log_format: LogFormat,
@@ -38,12 +46,51 @@ pub struct Settings {
     pub keepalive_pool: usize,
 }
 
+/// Who may use the Admin API, and what it shows.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admin {
+    /// Asked for as `Authorization: Bearer …`; without one, whoever reaches the listener may write.
+    pub token: Option<Token>,
+    /// Literal keys are shown as they are.
+    pub reveal_secrets: bool,
+}
+
+/// The address of a store, which may hold a password.
+#[derive(Clone, Deserialize)]
+pub struct StoreUrl(String);
+
+impl std::str::FromStr for StoreUrl {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl Deref for StoreUrl {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StoreUrl(…)")
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
             proxy_listen: (Ipv4Addr::UNSPECIFIED, 8000).into(),
             admin_listen: (Ipv4Addr::LOCALHOST, 8001).into(),
             status_listen: (Ipv4Addr::LOCALHOST, 8007).into(),
+            admin: Admin::default(),
+            state: None,
+            store: None,
             threads: 0,
             log_format: LogFormat::Text,
             grace_seconds: 30,
@@ -61,7 +108,13 @@ impl Settings {
             Some(path) => Self::read(path)?,
             None => Self::default(),
         };
-        let Self { proxy_listen, admin_listen, status_listen, threads, log_format, .. } = &mut settings;
+        let Self {
+            proxy_listen, admin_listen, status_listen, threads, log_format, admin, state, store, ..
+        } = &mut settings;
+        run.admin_token.clone().inspect(|given| admin.token = Some(given.clone()));
+        run.state.clone().inspect(|given| *state = Some(given.clone()));
+        run.store.clone().inspect(|given| *store = Some(given.clone()));
+        admin.reveal_secrets |= run.admin_reveal_secrets;
         run.proxy_listen.inspect(|given| *proxy_listen = *given);
         run.admin_listen.inspect(|given| *admin_listen = *given);
         run.status_listen.inspect(|given| *status_listen = *given);

@@ -95,7 +95,7 @@ impl Dialect for AnthropicDialect {
     }
 
     fn stream(&self, call: &Call<'_>) -> StreamPlan {
-        StreamPlan::Translate(Framing::Sse, Box::new(stream::Decoder::new(call.id)))
+        StreamPlan::Translate(Framing::SseOrJson, Box::new(stream::Decoder::new(call.id)))
     }
 
     fn headers(&self) -> &[(HeaderName, HeaderValue)] {

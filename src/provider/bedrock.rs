@@ -138,6 +138,10 @@ impl Dialect for ConverseDialect {
         decode::reply(call, &body)
     }
 
+    fn takes_system(&self, model: &str) -> bool {
+        encode::takes_system(model)
+    }
+
     fn stream(&self, _call: &Call<'_>) -> StreamPlan {
         StreamPlan::Translate(Framing::AwsEventStream, Box::new(stream::Decoder::default()))
     }

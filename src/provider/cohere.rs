@@ -89,7 +89,7 @@ impl Dialect for CohereDialect {
             Api::Unnamed if chat::has_tools(call.doc)? => chat::request(call)?,
             Api::Unnamed => older::chat(call, older::System::AsUser)?,
         };
-        Ok(Outbound::json(body.write()?))
+        Ok(Outbound::json(call.write(&body)?))
     }
 
     fn reply(&self, call: &Call<'_>, body: Bytes) -> Result<Decoded> {
@@ -98,7 +98,7 @@ impl Dialect for CohereDialect {
 
     fn stream(&self, call: &Call<'_>) -> StreamPlan {
         // v1 streams lines unless it is asked for events; the decoder reads either as lines.
-        let framing = if self.api == Api::V2 { Framing::Sse } else { Framing::JsonLines };
+        let framing = if self.api == Api::V2 { Framing::SseOrJson } else { Framing::JsonLines };
         StreamPlan::Translate(framing, Box::new(stream::Decoder::new(call.id)))
     }
 }

@@ -187,6 +187,10 @@ impl Dialect for GeminiDialect {
         decode::reply(call, &body)
     }
 
+    fn withheld(&self) -> &'static str {
+        "transformation generation candidate breached Gemini content safety"
+    }
+
     fn stream(&self, call: &Call<'_>) -> StreamPlan {
         StreamPlan::Translate(Framing::SseOrJson, Box::new(decode::Decoder::new(call)))
     }

@@ -10,7 +10,7 @@
 use crate::config::problems::Problems;
 use crate::config::schema::Field;
 use crate::config::target::{Operation, OptionsConf, TargetConf};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::wire::address::Address;
 use crate::wire::chat::Shape;
 use crate::wire::chat::lenient::Text;
@@ -35,6 +35,7 @@ pub mod huggingface;
 pub mod llama2;
 pub mod mistral;
 pub mod native;
+pub mod offer;
 pub mod ollama;
 pub mod openai;
 pub mod parameter;
@@ -198,6 +199,15 @@ impl Call<'_> {
         }
     }
 
+    /// A request's body as JSON.
+    pub fn write(&self, request: &impl serde::Serialize) -> Result<Bytes> {
+        let mut body = Vec::with_capacity(512 + self.doc.raw("messages").map_or(0, str::len));
+        serde_json::to_writer(&mut body, request).map_err(|error| {
+            Error::new(Kind::Internal, format!("request cannot be written as JSON: {error}"))
+        })?;
+        Ok(Bytes::from(body))
+    }
+
     /// An empty stream for this call's client.
     pub fn client_stream(&self) -> ClientStream {
         let shape = self.shape();
@@ -265,6 +275,16 @@ pub trait Dialect: Send + Sync {
 
     /// How its streams are read.
     fn stream(&self, call: &Call<'_>) -> StreamPlan;
+
+    /// Whether the model of that name knows a system prompt.
+    fn takes_system(&self, _model: &str) -> bool {
+        true
+    }
+
+    /// What an answer is called that the provider's filter kept back.
+    fn withheld(&self) -> &'static str {
+        "the provider's content filter kept the answer back"
+    }
 
     /// Headers that its upstreams want with requests that `preserve` forwards, too.
     fn headers(&self) -> &[(http::HeaderName, http::HeaderValue)] {

@@ -5,9 +5,10 @@
 //! [`Dialect`](super::Dialect) reads the answer as it reads any other, except that nobody is sent
 //! what it makes of it.
 
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::wire::chat::Message;
 use crate::wire::doc::{Doc, Side};
+use serde_json::value::{RawValue, to_raw_value};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -53,6 +54,16 @@ pub struct Asked {
 /// A piece of a path, unescaped.
 pub fn unescaped(piece: &str) -> Cow<'_, str> {
     percent_encoding::percent_decode_str(piece).decode_utf8_lossy()
+}
+
+/// A value as JSON text, to be put into a client's request.
+pub fn raw(value: &impl serde::Serialize) -> Result<Box<RawValue>> {
+    to_raw_value(value).map_err(|_| unwritten())
+}
+
+/// What should not happen: a value that is no JSON.
+pub fn unwritten() -> Error {
+    Error::new(Kind::Internal, "the request cannot be written as JSON")
 }
 
 #[cfg(test)]

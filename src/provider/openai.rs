@@ -138,7 +138,10 @@ impl Dialect for OpenAiDialect {
             return Err(Error::bad_reply(format!("failed to decode {operation} response")));
         };
         if !scan.choices {
-            return Err(Error::bad_reply(format!("'choices' not in {operation} response")));
+            // Kong's sentence is for replies; in the place of a stream the provider's own words say more.
+            let reported = if call.stream { chat::reported(&body) } else { None };
+            let silent = || format!("'choices' not in {operation} response");
+            return Err(Error::bad_reply(reported.unwrap_or_else(silent)));
         }
         let usage = scan.usage.unwrap_or_default();
         let model = scan.model.map(Cow::into_owned);

@@ -3,12 +3,12 @@
 
 use super::Call;
 use crate::error::Result;
-use serde::Serialize;
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Number;
 use serde_json::value::RawValue;
 
 /// One parameter, as it was written.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, serde::Serialize)]
 #[serde(untagged)]
 pub enum Parameter<'a> {
     /// A configured limit.
@@ -17,21 +17,51 @@ pub enum Parameter<'a> {
     Configured(&'a Number),
     /// The client's, untouched: whether it is in range is for the provider to say.
     Client(&'a RawValue),
+    /// The client's, as a list of one.
+    Listed([&'a RawValue; 1]),
 }
 
-impl<'a> Parameter<'a> {
+impl Parameter<'_> {
     /// Whether it is 1, however that is written.
     pub fn is_one(self) -> bool {
         let value = match self {
             Self::Limit(limit) => return limit == 1,
             Self::Configured(number) => number.as_f64(),
             Self::Client(raw) => raw.get().parse().ok(),
+            Self::Listed(_) => None,
         };
         value.is_some_and(|value| (value - 1.0).abs() < f64::EPSILON)
     }
+}
 
-    fn client(call: &'a Call<'_>, key: &str) -> Result<Option<Self>> {
-        Ok(call.doc.field::<&RawValue>(key)?.map(Self::Client))
+/// Parameters that are there, under the provider's names, in order.
+pub struct Set<V>(Vec<(&'static str, V)>);
+
+impl<V> Default for Set<V> {
+    fn default() -> Self {
+        Self(Vec::with_capacity(8))
+    }
+}
+
+impl<V> Set<V> {
+    /// Adds one, if it is there.
+    pub fn put(&mut self, name: &'static str, value: Option<impl Into<V>>) {
+        self.0.extend(value.map(|value| (name, value.into())));
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<V: Serialize> Serialize for Set<V> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, value) in &self.0 {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
     }
 }
 
@@ -40,9 +70,7 @@ impl Call<'_> {
     pub fn max_tokens(&self) -> Result<Option<Parameter<'_>>> {
         Ok(match self.conf.model.options.max_tokens {
             Some(limit) => Some(Parameter::Limit(limit)),
-            None => {
-                Parameter::client(self, "max_completion_tokens")?.or(Parameter::client(self, "max_tokens")?)
-            }
+            None => self.asked("max_completion_tokens")?.or(self.asked("max_tokens")?),
         })
     }
 
@@ -61,10 +89,24 @@ impl Call<'_> {
         self.number("top_k", self.conf.model.options.top_k.as_ref())
     }
 
+    /// Where the answer is to stop: a list, although OpenAI also takes one string.
+    pub fn stop(&self) -> Result<Option<Parameter<'_>>> {
+        let one = |stop: &RawValue| stop.get().starts_with('"');
+        Ok(self
+            .doc
+            .field::<&RawValue>("stop")?
+            .map(|stop| if one(stop) { Parameter::Listed([stop]) } else { Parameter::Client(stop) }))
+    }
+
+    /// What the client asks for under that key.
+    pub fn asked(&self, key: &str) -> Result<Option<Parameter<'_>>> {
+        Ok(self.doc.field::<&RawValue>(key)?.map(Parameter::Client))
+    }
+
     fn number<'a>(&'a self, key: &str, configured: Option<&'a Number>) -> Result<Option<Parameter<'a>>> {
         match configured {
             Some(number) => Ok(Some(Parameter::Configured(number))),
-            None => Parameter::client(self, key),
+            None => self.asked(key),
         }
     }
 }

@@ -24,13 +24,13 @@ pub fn identity_fields() -> Vec<Field> {
         Field::text("gcp_service_account_json")
             .referenceable()
             .doc("That account's key file; else the environment's `GCP_SERVICE_ACCOUNT`."),
-        Field::text("aws_access_key_id").referenceable().doc("AWS key id; else the environment's."),
+        Field::text("aws_access_key_id").referenceable().shown().doc("AWS key id; else the environment's."),
         Field::text("aws_secret_access_key").referenceable().doc("AWS secret key; else the environment's."),
         Field::boolean("azure_use_managed_identity")
             .default(false)
             .doc("Whether to authenticate as an Azure managed identity."),
-        Field::text("azure_client_id").referenceable().doc("Client id of that identity."),
+        Field::text("azure_client_id").referenceable().shown().doc("Client id of that identity."),
         Field::text("azure_client_secret").referenceable().doc("Client secret of that identity."),
-        Field::text("azure_tenant_id").referenceable().doc("Tenant of that identity."),
+        Field::text("azure_tenant_id").referenceable().shown().doc("Tenant of that identity."),
     ]
 }

@@ -3,11 +3,13 @@
 
 pub mod ask;
 pub mod balance;
+pub mod consult;
 pub mod cooldown;
 pub mod embed;
 pub mod failover;
 pub mod fingerprint;
 pub mod health;
+pub mod letter;
 pub mod load;
 pub mod policy;
 pub mod state;

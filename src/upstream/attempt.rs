@@ -4,6 +4,7 @@
 //! body, which costs a packet and a system call on every exchange.
 
 use super::endpoint::{Endpoint, Timeouts};
+use super::tunnel;
 use crate::error::{Error, Kind, Result};
 use bytes::Bytes;
 use http::HeaderMap;
@@ -24,7 +25,8 @@ use tokio::io::AsyncWriteExt;
 const ONE_WRITE: usize = 64 * 1024;
 
 /// What a broken upstream would have Kong say.
-const INVALID: &str = "An invalid response was received from the upstream server";
+pub(super) const INVALID: &str = "An invalid response was received from the upstream server";
+const UNTRUSTED: &str = "the upstream's certificate is not trusted";
 const TIMED_OUT: &str = "The upstream server is timing out";
 
 /// The pool of connections to all upstreams.
@@ -152,9 +154,19 @@ async fn write(stream: &mut Stream, request: &Request) -> std::io::Result<()> {
 }
 
 fn refused(error: &pingora::Error) -> Error {
-    use pingora::ErrorType::{ConnectTimedout, TLSHandshakeTimedout};
+    use pingora::ErrorType::{
+        ConnectProxyFailure, ConnectTimedout, TLSHandshakeFailure, TLSHandshakeTimedout,
+    };
+    let why = error.context.as_ref().map_or("", |context| context.as_str());
     match error.etype() {
         ConnectTimedout | TLSHandshakeTimedout => Error::new(Kind::Timeout, TIMED_OUT),
+        // Kong's own words hide what only the one who runs the gateway can mend.
+        TLSHandshakeFailure if why.contains("invalid peer certificate") => {
+            Error::new(Kind::Unreachable, UNTRUSTED)
+        }
+        ConnectProxyFailure if why.starts_with(tunnel::REFUSED) => {
+            Error::new(Kind::Unreachable, why.to_owned())
+        }
         _ => Error::new(Kind::Unreachable, INVALID),
     }
 }

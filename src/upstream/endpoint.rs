@@ -1,11 +1,13 @@
 //! Endpoints: name resolution with a memory, and the peers that Pingora's connection pool knows.
 
+use super::tunnel::Tunnel;
 use crate::error::{Error, Kind, Result};
-use crate::wire::address::Address;
+use crate::wire::address::{Address, authority};
 use arc_swap::ArcSwapOption;
 use once_cell::sync::Lazy;
 use pingora::upstreams::peer::HttpPeer;
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -33,12 +35,45 @@ impl Default for Timeouts {
     }
 }
 
+/// How an address is reached where it is not simply connected to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// Whether a certificate has to be one that we trust, for the name that we asked for.
+    pub verify: bool,
+    /// The proxy for `http`: it is sent the whole URL.
+    pub http_proxy: Option<Hop>,
+    /// The proxy for `https`: it is asked for a tunnel.
+    pub https_proxy: Option<Hop>,
+}
+
+/// A proxy's host and port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Hop {
+    pub host: Arc<str>,
+    pub port: u16,
+}
+
+impl Default for Way {
+    fn default() -> Self {
+        Self { verify: true, http_proxy: None, https_proxy: None }
+    }
+}
+
+impl Way {
+    /// The proxy on the way to that address.
+    pub fn hop(&self, tls: bool) -> Option<&Hop> {
+        if tls { self.https_proxy.as_ref() } else { self.http_proxy.as_ref() }
+    }
+}
+
 /// One host and port, resolved when needed. All targets at the same address share it.
 pub struct Endpoint {
     host: Arc<str>,
     port: u16,
     tls: bool,
     connect: Duration,
+    verify: bool,
+    hop: Option<Hop>,
     peers: ArcSwapOption<Resolved>,
     turn: AtomicUsize,
 }
@@ -48,14 +83,22 @@ struct Resolved {
     until: Option<Instant>,
 }
 
-type Key = (Arc<str>, u16, bool, Duration);
+type Key = (Arc<str>, u16, bool, Duration, bool, Option<Hop>);
 
 static ENDPOINTS: Lazy<Mutex<HashMap<Key, Weak<Endpoint>>>> = Lazy::new(Mutex::default);
 
 impl Endpoint {
     /// The endpoint of that address.
     pub fn shared(address: &Address, timeouts: Timeouts) -> Arc<Self> {
-        let key = (address.host.clone(), address.port, address.tls, timeouts.connect);
+        Self::by(address, timeouts, &Way::default())
+    }
+
+    /// The endpoint of that address, reached in that way.
+    pub fn by(address: &Address, timeouts: Timeouts, way: &Way) -> Arc<Self> {
+        let hop = way.hop(address.tls).cloned();
+        // Without TLS there is nothing to verify: such endpoints are the same.
+        let verify = way.verify || !address.tls;
+        let key = (address.host.clone(), address.port, address.tls, timeouts.connect, verify, hop.clone());
         let mut all = ENDPOINTS.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = all.get(&key).and_then(Weak::upgrade) {
             return known;
@@ -66,10 +109,12 @@ impl Endpoint {
             port: address.port,
             tls: address.tls,
             connect: timeouts.connect,
+            verify,
+            hop,
             peers: ArcSwapOption::empty(),
             turn: AtomicUsize::new(0),
         });
-        if let Ok(ip) = address.host.parse::<IpAddr>() {
+        if let Ok(ip) = endpoint.dialled().0.parse::<IpAddr>() {
             endpoint.peers.store(Some(Arc::new(Resolved { peers: vec![endpoint.peer_at(ip)], until: None })));
         }
         all.insert(key, Arc::downgrade(&endpoint));
@@ -83,7 +128,7 @@ impl Endpoint {
         {
             return self.next(known);
         }
-        let lookup = tokio::net::lookup_host((&*self.host, self.port));
+        let lookup = tokio::net::lookup_host(self.dialled());
         let found = tokio::time::timeout(self.connect, lookup).await;
         let mut peers: Vec<_> = match found {
             Ok(Ok(found)) => found.map(|address| self.peer_at(address.ip())).collect(),
@@ -103,6 +148,16 @@ impl Endpoint {
         self.next(&resolved)
     }
 
+    /// Whether requests go to a proxy that needs to be told whom they are for.
+    pub fn wants_whole_url(&self) -> bool {
+        self.hop.is_some() && !self.tls
+    }
+
+    /// Who is connected to: the proxy, where there is one.
+    fn dialled(&self) -> (&str, u16) {
+        self.hop.as_ref().map_or((&self.host, self.port), |hop| (&hop.host, hop.port))
+    }
+
     fn next(&self, resolved: &Resolved) -> Result<Arc<HttpPeer>> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let count = resolved.peers.len().max(1);
@@ -112,7 +167,18 @@ impl Endpoint {
 
     fn peer_at(&self, ip: IpAddr) -> Arc<HttpPeer> {
         // With rustls an empty server name is a handshake error; for an IP literal its own text serves.
-        let mut peer = HttpPeer::new(SocketAddr::new(ip, self.port), self.tls, self.host.to_string());
+        let address = SocketAddr::new(ip, self.dialled().1);
+        let mut peer = HttpPeer::new(address, self.tls, self.host.to_string());
+        peer.options.verify_cert = self.verify;
+        peer.options.verify_hostname = self.verify;
+        if self.hop.is_some() && self.tls {
+            let through = authority(&self.host, self.port, 0);
+            // A tunnel leads to one server: its connections are nobody else's.
+            let mut hasher = DefaultHasher::new();
+            through.hash(&mut hasher);
+            peer.group_key = hasher.finish();
+            peer.options.custom_l4 = Some(Arc::new(Tunnel::new(through)));
+        }
         peer.options.connection_timeout = Some(self.connect);
         peer.options.total_connection_timeout = Some(self.connect);
         peer.options.idle_timeout = Some(IDLE);

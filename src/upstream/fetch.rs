@@ -3,7 +3,7 @@
 //!
 //! They go through the same connector as the exchanges: one TLS configuration, one view of DNS.
 
-use super::attempt::{Answer, Connections, Request};
+use super::attempt::{Answer, Connections, INVALID, Request};
 use super::endpoint::{Endpoint, Timeouts};
 use super::inflate::Inflate;
 use crate::error::{Error, Kind, Result};
@@ -43,17 +43,37 @@ pub struct Fetched {
 
 /// Makes a call.
 pub async fn fetch(connections: &Arc<Connections>, call: Call, limits: Limits) -> Result<Fetched> {
-    let work = exchange(connections, call, limits);
+    let address = Address::parse(&call.url).map_err(|why| Error::new(Kind::Internal, why))?;
+    let endpoint = Endpoint::shared(&address, limits.timeouts);
+    let request = Request::new(head(&call, &address), call.body);
+    ask(connections, &endpoint, &request, limits).await
+}
+
+/// Makes a call whose request is written already.
+pub async fn ask(
+    connections: &Arc<Connections>,
+    endpoint: &Arc<Endpoint>,
+    request: &Request,
+    limits: Limits,
+) -> Result<Fetched> {
+    let work = exchange(connections, endpoint, request, limits);
     let timed_out = |_| Error::new(Kind::Timeout, "the call took too long");
     tokio::time::timeout(limits.whole, work).await.map_err(timed_out)?
 }
 
-async fn exchange(connections: &Arc<Connections>, call: Call, limits: Limits) -> Result<Fetched> {
-    let address = Address::parse(&call.url).map_err(|why| Error::new(Kind::Internal, why))?;
-    let endpoint = Endpoint::shared(&address, limits.timeouts);
-    let request = Request::new(head(&call, &address), call.body);
-    let mut answer = connections.send(&endpoint, &request, limits.timeouts).await?;
-    let body = whole(&mut answer, limits.body).await?;
+async fn exchange(
+    connections: &Arc<Connections>,
+    endpoint: &Arc<Endpoint>,
+    request: &Request,
+    limits: Limits,
+) -> Result<Fetched> {
+    let answer = connections.send(endpoint, request, limits.timeouts).await?;
+    whole(answer, limits.body).await
+}
+
+/// Reads an answer to its end, and inflates it.
+pub async fn whole(mut answer: Answer, limit: usize) -> Result<Fetched> {
+    let body = if answer.is_bodiless() { Bytes::new() } else { collected(&mut answer, limit).await? };
     let (status, headers) = (answer.status(), answer.headers().cloned().unwrap_or_default());
     answer.done().await;
     let coding = headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
@@ -81,7 +101,17 @@ fn head(call: &Call, address: &Address) -> Vec<u8> {
     out
 }
 
-async fn whole(answer: &mut Answer, limit: usize) -> Result<Bytes> {
+/// Why a call brought nothing, in the words of who makes it: those of the error are for clients.
+pub fn reason(error: &Error) -> &str {
+    match error.kind() {
+        Kind::Timeout => "timeout",
+        Kind::Unresolved => "name resolution failed",
+        Kind::Unreachable if error.message() == INVALID => "connection refused or closed",
+        _ => error.message(),
+    }
+}
+
+async fn collected(answer: &mut Answer, limit: usize) -> Result<Bytes> {
     let mut body = BytesMut::new();
     while let Some(piece) = answer.chunk().await? {
         if body.len() + piece.len() > limit {

@@ -33,7 +33,8 @@ pub struct Parts<'a> {
     /// The client's headers that begin so do not go along.
     pub withheld: Option<&'a str>,
     pub length: usize,
-    pub forwarded: Forwarded<'a>,
+    /// Of the client's request; `None` where there is none behind ours.
+    pub forwarded: Option<Forwarded<'a>>,
 }
 
 /// Headers that concern one hop, or that the gateway writes itself.
@@ -85,7 +86,9 @@ pub fn write(parts: &Parts<'_>) -> Vec<u8> {
     put(&mut out, "accept-encoding", b"identity");
     let mut digits = itoa::Buffer::new();
     put(&mut out, "content-length", digits.format(parts.length).as_bytes());
-    forwarded(&mut out, parts);
+    if let Some(from) = &parts.forwarded {
+        forwarded(&mut out, parts.client, from);
+    }
     out.extend_from_slice(b"\r\n");
     out
 }
@@ -150,13 +153,12 @@ fn put_ip(out: &mut Vec<u8>, ip: IpAddr) {
     }
 }
 
-fn forwarded(out: &mut Vec<u8>, parts: &Parts<'_>) {
-    let from = &parts.forwarded;
+fn forwarded(out: &mut Vec<u8>, client: &HeaderMap, from: &Forwarded<'_>) {
     if let Some(ip) = from.ip {
         out.put_slice(b"x-real-ip: ");
         put_ip(out, ip);
         out.put_slice(b"\r\nx-forwarded-for: ");
-        if let Some(before) = parts.client.get(&FORWARDED_FOR) {
+        if let Some(before) = client.get(&FORWARDED_FOR) {
             out.put_slice(before.as_bytes());
             out.put_slice(b", ");
         }
@@ -198,7 +200,7 @@ mod tests {
             own,
             withheld: Some("x-amz-"),
             length: 2,
-            forwarded,
+            forwarded: Some(forwarded),
         };
         String::from_utf8(write(&parts)).unwrap()
     }

@@ -5,3 +5,4 @@ pub mod endpoint;
 pub mod fetch;
 pub mod head;
 pub mod inflate;
+pub mod tunnel;

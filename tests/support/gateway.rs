@@ -44,8 +44,17 @@ impl Gateway {
         Self::start_with(config, &[]).await
     }
 
-    /// Starts with extra arguments.
+    /// Starts with extra arguments, in which `{dir}` is the gateway's directory.
     pub async fn start_with(config: &str, extra: &[&str]) -> Self {
+        Self::launch(config, extra, &[]).await
+    }
+
+    /// Starts with extra variables in its environment.
+    pub async fn start_in(config: &str, environment: &[(&str, &str)]) -> Self {
+        Self::launch(config, &[], environment).await
+    }
+
+    async fn launch(config: &str, extra: &[&str], environment: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("kong.yaml");
         std::fs::write(&file, config.replace("{dir}", dir.path().to_str().unwrap())).unwrap();
@@ -58,7 +67,8 @@ impl Gateway {
             .args(["--admin-listen", &admin.to_string()])
             .args(["--status-listen", &status.to_string()])
             .args(["--threads", "2"])
-            .args(extra)
+            .args(extra.iter().map(|argument| argument.replace("{dir}", dir.path().to_str().unwrap())))
+            .envs(environment.iter().copied())
             .stderr(Stdio::from(std::fs::File::create(dir.path().join("stderr")).unwrap()))
             .spawn()
             .unwrap();

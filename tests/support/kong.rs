@@ -69,6 +69,21 @@ pub fn advanced(targets: &[Value], balancer: &Value) -> Value {
         "targets": targets, "balancer": balancer, "max_request_body_size": 64 * 1024 * 1024}})
 }
 
+/// A transformer that asks an OpenAI-shaped model, with a price and statistics.
+pub fn transformer(name: &str, model_url: &str, changes: &Value) -> Value {
+    let mut plugin = json!({"name": name, "config": {
+        "prompt": format!("You are the model of {name}."),
+        "max_request_body_size": 1024 * 1024,
+        "llm": {
+            "route_type": "llm/v1/chat",
+            "auth": {"header_name": "Authorization", "header_value": "Bearer own-key"},
+            "model": {"provider": "openai", "name": "gpt-4o-mini", "options": {
+                "upstream_url": model_url, "input_cost": 10, "output_cost": 10}},
+            "logging": {"log_statistics": true, "log_payloads": false}}}});
+    merge(&mut plugin["config"], changes);
+    plugin
+}
+
 /// A route with its plugins; its name is what letters its path has.
 pub fn route(path: &str, plugins: &[Value]) -> Value {
     let name: String = path
@@ -98,7 +113,8 @@ pub fn prometheus() -> Value {
         "upstream_health_metrics": true, "per_consumer": true, "ai_metrics": true}})
 }
 
-fn merge(into: &mut Value, changes: &Value) {
+/// What is an object is merged, the rest replaced.
+pub fn merge(into: &mut Value, changes: &Value) {
     match (into, changes) {
         (Value::Object(into), Value::Object(changes)) => {
             for (key, value) in changes {

@@ -14,6 +14,8 @@
 pub mod client;
 pub mod gateway;
 pub mod kong;
+pub mod network;
+pub mod redis;
 pub mod upstream;
 
 use std::time::{Duration, Instant};

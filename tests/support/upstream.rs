@@ -42,6 +42,8 @@ pub enum Step {
     Wait(Duration),
     /// Closes the connection here.
     Close,
+    /// Resets it.
+    Reset,
     /// Says nothing more and keeps the connection open.
     Hang,
     /// Waits until the test gives leave.
@@ -224,6 +226,10 @@ async fn serve(mut stream: TcpStream, connection: usize, state: Arc<State>) {
                 }
                 Step::Wait(time) => tokio::time::sleep(time).await,
                 Step::Close => return,
+                Step::Reset => {
+                    stream.set_zero_linger().unwrap();
+                    return;
+                }
                 Step::Gate(gate) => gate.pass().await,
                 Step::Mark(gate) => gate.open(),
                 Step::Hang => {

@@ -3,8 +3,8 @@
 use once_cell::sync::Lazy;
 use prometheus::core::Collector;
 use prometheus::{
-    CounterVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    CounterVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
 };
 
 const LATENCY_MS: &[f64] =
@@ -46,6 +46,10 @@ pub struct Series {
     pub blocked: IntCounterVec,
     /// What each target is, by plugin instance and place.
     pub target_state: IntGaugeVec,
+    /// Whether the store of the configuration answers.
+    pub datastore: IntGauge,
+    /// Exchanges that began.
+    pub begun: IntCounter,
     /// Exchanges under way.
     pub in_flight: IntGauge,
     /// Log records that a full queue turned away.
@@ -93,7 +97,8 @@ impl Series {
         let node = to.counts("kong_node_info", "Kong node metadata information", &["node_id", "version"]);
         let node_id = uuid::Uuid::new_v4().to_string();
         node.with_label_values(&[node_id.as_str(), env!("CARGO_PKG_VERSION")]).inc();
-        to.gauge("kong_datastore_reachable", "Datastore reachable, 0 is unreachable").set(1);
+        let datastore = to.gauge("kong_datastore_reachable", "Datastore reachable, 0 is unreachable");
+        datastore.set(1);
         Self {
             http: Http::declare(&to),
             ai: Ai::declare(&to),
@@ -105,6 +110,8 @@ impl Series {
                 "0 healthy, 1 on trial, 2 out after failures, 3 cooling down",
                 &["plugin", "target", "provider", "model"],
             ),
+            datastore,
+            begun: to.count("tollgate_exchanges_total", "Exchanges that began"),
             in_flight: to.gauge("tollgate_exchanges_in_flight", "Exchanges under way"),
             log_dropped: to
                 .gauge("tollgate_log_records_dropped", "Log records that a full queue turned away"),
@@ -250,6 +257,10 @@ impl Declarer<'_> {
 
     fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
         self.known(IntGaugeVec::new(Opts::new(name, help), labels))
+    }
+
+    fn count(&self, name: &str, help: &str) -> IntCounter {
+        self.known(IntCounter::new(name, help))
     }
 
     fn gauge(&self, name: &str, help: &str) -> IntGauge {

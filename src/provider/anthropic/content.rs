@@ -97,17 +97,6 @@ impl Words<'_> {
     }
 }
 
-/// The words of a part that can only be text.
-pub(super) fn words(part: Part<'_>) -> Result<Cow<'_, str>> {
-    let text = match &*part.kind {
-        "text" | "input_text" | "output_text" => part.text,
-        "refusal" => part.refusal,
-        kind => return Err(foreign(kind)),
-    };
-    let missing = || Error::bad_request("message part type is 'text' but is missing .text block");
-    text.map(|text| text.0).ok_or_else(missing)
-}
-
 fn block(part: Part<'_>) -> Result<Option<Block<'_>>> {
     match &*part.kind {
         "image_url" => {
@@ -117,7 +106,7 @@ fn block(part: Part<'_>) -> Result<Option<Block<'_>>> {
         }
         "file" => file(part.file.0.unwrap_or_default()).map(Some),
         _ => {
-            let text = words(part)?;
+            let text = part.into_text(foreign)?;
             Ok((!text.is_empty()).then_some(Block::Text { text: Words::Read(text) }))
         }
     }
@@ -150,6 +139,6 @@ fn file(file: File<'_>) -> Result<Block<'_>> {
     Ok(Block::Document { source: Source::Base64 { media_type, data }, title })
 }
 
-fn foreign(kind: &str) -> Error {
+pub(super) fn foreign(kind: &str) -> Error {
     Error::bad_request(format!("cannot transform part of type '{kind}' to anthropic format"))
 }

@@ -31,19 +31,19 @@ struct Said<'a> {
 /// A content block; those of server-side tools have nothing that a client of OpenAI's could read.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Block<'a> {
+pub(super) struct Block<'a> {
     #[serde(borrow, rename = "type")]
-    kind: Text<'a>,
+    pub kind: Text<'a>,
     #[serde(borrow)]
-    text: Lenient<Text<'a>>,
+    pub text: Lenient<Text<'a>>,
     #[serde(borrow)]
-    thinking: Lenient<Text<'a>>,
+    pub thinking: Lenient<Text<'a>>,
     #[serde(borrow)]
-    id: Lenient<Text<'a>>,
+    pub id: Lenient<Text<'a>>,
     #[serde(borrow)]
-    name: Lenient<Text<'a>>,
+    pub name: Lenient<Text<'a>>,
     #[serde(borrow)]
-    input: Option<&'a RawValue>,
+    pub input: Option<&'a RawValue>,
 }
 
 /// Token counts as Anthropic states them: those of the cache stand beside `input_tokens`.

@@ -5,11 +5,10 @@ use super::super::{Call, Outbound};
 use super::content::{Said, Words};
 use super::turns::{self, Turn};
 use crate::config::target::Operation;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::wire::chat::lenient::{Lenient, Text};
 use crate::wire::chat::parameters::{self, Form, Function, Tool, ToolChoice};
 use crate::wire::doc::Doc;
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -118,13 +117,8 @@ struct Format<'a> {
 
 /// The whole request.
 pub(super) fn request(call: &Call<'_>, legacy: bool) -> Result<Outbound> {
-    let body = if legacy { write(&completion(call)?) } else { write(&chat(call)?) };
-    Ok(Outbound::json(Bytes::from(body?)))
-}
-
-fn write(request: &impl Serialize) -> Result<Vec<u8>> {
-    serde_json::to_vec(request)
-        .map_err(|error| Error::new(Kind::Internal, format!("request cannot be written as JSON: {error}")))
+    let body = if legacy { call.write(&completion(call)?) } else { call.write(&chat(call)?) };
+    Ok(Outbound::json(body?))
 }
 
 fn chat<'a>(call: &'a Call<'_>) -> Result<Chat<'a>> {

@@ -1,7 +1,7 @@
 //! Anthropic's streams in OpenAI's words: of Messages, and of Text Completions.
 
 use super::super::{BROKEN_OFF, End, StreamDecoder, error_text};
-use super::decode::{Counts, finish_reason, undecodable};
+use super::decode::{Block, Counts, finish_reason, undecodable};
 use crate::error::Result;
 use crate::wire::chat::lenient::{Lenient, Text};
 use crate::wire::chat::tool_call_id;
@@ -49,23 +49,6 @@ struct Started<'a> {
     #[serde(borrow)]
     model: Lenient<Text<'a>>,
     usage: Lenient<Counts>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Block<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Text<'a>,
-    #[serde(borrow)]
-    id: Lenient<Text<'a>>,
-    #[serde(borrow)]
-    name: Lenient<Text<'a>>,
-    #[serde(borrow)]
-    text: Lenient<Text<'a>>,
-    #[serde(borrow)]
-    thinking: Lenient<Text<'a>>,
-    #[serde(borrow)]
-    input: Option<&'a RawValue>,
 }
 
 #[derive(Default, Deserialize)]

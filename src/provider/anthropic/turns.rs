@@ -101,7 +101,7 @@ fn instruct<'a>(instructions: &mut Vec<Words<'a>>, message: &Message<'a>) -> Res
     }
     if let Content::Parts(parts) = message.content()? {
         for part in parts {
-            instructions.push(Words::Read(content::words(part)?));
+            instructions.push(Words::Read(part.into_text(content::foreign)?));
         }
     }
     Ok(())

@@ -21,6 +21,9 @@ struct Said<'a> {
     /// What a guardrail did.
     #[serde(borrow)]
     trace: Option<&'a RawValue>,
+    /// Of an error that comes in the place of a reply.
+    #[serde(borrow)]
+    message: Lenient<Text<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -131,6 +134,9 @@ pub(super) fn reply(call: &Call<'_>, body: &[u8]) -> Result<Decoded> {
         .map_err(|_| Error::bad_reply("failed to decode response from Bedrock"))?;
     let silent =
         || Error::bad_reply("no generation candidates received from Bedrock, or max_tokens too short");
+    if let (None, Some(message)) = (&said.output.0, &said.message.0) {
+        return Err(Error::bad_reply(message.to_string()));
+    }
     let blocks = said.output.0.ok_or_else(silent)?.message.content;
     let stopped = said.stop_reason.0;
     if blocks.is_empty() && stopped.is_none() {

@@ -1,15 +1,14 @@
 //! The client's request as Converse wants it.
 
 use super::super::Call;
+use super::super::parameter::{Parameter, Set};
 use super::messages::{self, Block, Turn};
 use super::tools::{self, ToolConfig};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::wire::chat::parameters::{self, Form};
 use crate::wire::doc::Doc;
 use bytes::Bytes;
-use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
-use serde_json::Number;
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 /// Models that know no system prompt.
@@ -27,8 +26,8 @@ struct Body<'a> {
     messages: Vec<Turn<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     system: Vec<Block<'a>>,
-    #[serde(skip_serializing_if = "Inference::is_empty")]
-    inference_config: Inference<'a>,
+    #[serde(skip_serializing_if = "Set::is_empty")]
+    inference_config: Set<Parameter<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_config: Option<ToolConfig<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,13 +45,18 @@ struct Body<'a> {
     performance_config: Option<&'a RawValue>,
 }
 
+/// Whether the model knows a system prompt.
+pub(super) fn takes_system(model: &str) -> bool {
+    !WITHOUT_SYSTEM.iter().any(|name| model.contains(name))
+}
+
 /// The whole body.
 ///
 // KONG(llm/drivers/bedrock.lua): Kong also sends `anthropic_version`, which Converse does not know.
 pub(super) fn body(call: &Call<'_>) -> Result<Bytes> {
     let doc = call.doc;
     let talk = messages::read(doc)?;
-    if !talk.system.is_empty() && WITHOUT_SYSTEM.iter().any(|name| call.model.contains(name)) {
+    if !talk.system.is_empty() && !takes_system(call.model) {
         return Err(Error::bad_request(format!("system prompts are unsupported for model '{}'", call.model)));
     }
     let body = Body {
@@ -67,10 +71,7 @@ pub(super) fn body(call: &Call<'_>) -> Result<Bytes> {
         request_metadata: doc.field("requestMetadata")?,
         performance_config: doc.field("performanceConfig")?,
     };
-    let mut out = Vec::with_capacity(512 + doc.raw("messages").map_or(0, str::len));
-    serde_json::to_writer(&mut out, &body)
-        .map_err(|error| Error::new(Kind::Internal, format!("request cannot be written as JSON: {error}")))?;
-    Ok(Bytes::from(out))
+    call.write(&body)
 }
 
 /// `outputConfig`: the form of the answer.
@@ -106,56 +107,14 @@ fn output(doc: &Doc) -> Result<Option<Output<'_>>> {
     Ok(Some(Output { text_format: TextFormat { kind: "json_schema", structure } }))
 }
 
-/// `inferenceConfig`.
-struct Inference<'a>(Vec<(&'static str, Parameter<'a>)>);
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Parameter<'a> {
-    Limit(u64),
-    Configured(&'a Number),
-    Client(&'a RawValue),
-    /// A list of one.
-    Listed([&'a RawValue; 1]),
-}
-
-/// The configured options, or else the client's.
-fn inference<'a>(call: &'a Call<'_>) -> Result<Inference<'a>> {
-    let (doc, configured) = (call.doc, &call.conf.model.options);
-    let client = |key: &str| Ok::<_, Error>(doc.field::<&RawValue>(key)?.map(Parameter::Client));
-    let limit = match configured.max_tokens {
-        Some(limit) => Some(Parameter::Limit(limit)),
-        None => client("max_completion_tokens")?.or(client("max_tokens")?),
-    };
-    let mut set = Vec::with_capacity(4);
-    set.extend(limit.map(|limit| ("maxTokens", limit)));
-    let numbers =
-        [("temperature", "temperature", &configured.temperature), ("topP", "top_p", &configured.top_p)];
-    for (name, key, number) in numbers {
-        let value = number.as_ref().map(Parameter::Configured);
-        set.extend(value.or(client(key)?).map(|value| (name, value)));
-    }
-    if let Some(stop) = doc.field::<&RawValue>("stop")? {
-        let one = stop.get().starts_with('"');
-        set.push(("stopSequences", if one { Parameter::Listed([stop]) } else { Parameter::Client(stop) }));
-    }
-    Ok(Inference(set))
-}
-
-impl Inference<'_> {
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl Serialize for Inference<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (name, value) in &self.0 {
-            map.serialize_entry(name, value)?;
-        }
-        map.end()
-    }
+/// `inferenceConfig`: the configured options, or else the client's.
+fn inference<'a>(call: &'a Call<'_>) -> Result<Set<Parameter<'a>>> {
+    let mut set = Set::default();
+    set.put("maxTokens", call.max_tokens()?);
+    set.put("temperature", call.temperature()?);
+    set.put("topP", call.top_p()?);
+    set.put("stopSequences", call.stop()?);
+    Ok(set)
 }
 
 /// What only some vendors know: the client's own fields, and `top_k` under the vendor's name.

@@ -1,10 +1,10 @@
 //! Converse as the language of clients: an OpenAI view of their requests, and the way of added
 //! messages into them.
 
-use super::super::native::{Asked, NativeFormat, Place, unescaped};
+use super::super::native::{Asked, NativeFormat, Place, raw, unescaped};
 use super::messages::{self, Turn};
 use super::view;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::wire::chat::Message;
 use crate::wire::chat::lenient::Text;
 use crate::wire::doc::{Doc, Side};
@@ -102,9 +102,4 @@ fn add_turns(native: &mut Doc, turns: &[Turn<'_>], at: Side) -> Result<()> {
 struct Joint {
     role: &'static str,
     content: Vec<Box<RawValue>>,
-}
-
-fn raw(value: &impl Serialize) -> Result<Box<RawValue>> {
-    serde_json::value::to_raw_value(value)
-        .map_err(|error| Error::new(Kind::Internal, format!("request cannot be written as JSON: {error}")))
 }

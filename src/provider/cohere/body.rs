@@ -3,9 +3,8 @@
 use super::super::Call;
 use super::super::parameter::Parameter;
 use super::{chat, older};
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::wire::chat::parameters::{self, Form};
-use bytes::Bytes;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -88,13 +87,6 @@ impl<'a> Body<'a> {
         let (schema, json_schema) = if v2 { (None, given) } else { (given, None) };
         self.set("response_format", Value::Format(Format { r#type: "json_object", schema, json_schema }));
         Ok(())
-    }
-
-    /// The request as JSON.
-    pub(super) fn write(&self) -> Result<Bytes> {
-        serde_json::to_vec(self).map(Bytes::from).map_err(|error| {
-            Error::new(Kind::Internal, format!("request cannot be written as JSON: {error}"))
-        })
     }
 }
 

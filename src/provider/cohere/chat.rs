@@ -207,17 +207,7 @@ fn block(part: Part<'_>) -> Result<Block<'_>> {
         let object = part.image_url.filter(|raw| raw.get().starts_with('{'));
         return Ok(Block::ImageUrl { image_url: object.map_or(Image::Named { url }, Image::Raw) });
     }
-    Ok(Block::Text { text: words(part)? })
-}
-
-fn words(part: Part<'_>) -> Result<Cow<'_, str>> {
-    let text = match &*part.kind {
-        "text" | "input_text" | "output_text" => part.text,
-        "refusal" => part.refusal,
-        kind => return Err(foreign(kind)),
-    };
-    let missing = || Error::bad_request("message part type is 'text' but is missing .text block");
-    text.map(|text| text.0).ok_or_else(missing)
+    Ok(Block::Text { text: part.into_text(foreign)? })
 }
 
 pub(super) fn foreign(kind: &str) -> Error {

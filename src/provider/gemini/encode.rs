@@ -1,16 +1,15 @@
 //! The client's request in Gemini's words.
 
 use super::super::Call;
+use super::super::parameter::{Parameter, Set};
 use super::schema;
 use super::turns::{Turn, Turns, generation};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::wire::chat;
 use crate::wire::chat::lenient::Text;
 use crate::wire::doc::Doc;
 use bytes::Bytes;
-use serde::ser::SerializeMap;
-use serde::{Deserialize, Serialize, Serializer};
-use serde_json::Number;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
@@ -24,8 +23,8 @@ struct Request<'a> {
     tools: Option<Vec<Tool<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_config: Option<ToolConfig<'a>>,
-    #[serde(skip_serializing_if = "Config::is_empty")]
-    generation_config: Config<'a>,
+    #[serde(skip_serializing_if = "Set::is_empty")]
+    generation_config: Set<Setting<'a>>,
     /// Gemini's own fields, which clients of any format may give.
     #[serde(skip_serializing_if = "Option::is_none")]
     safety_settings: Option<&'a RawValue>,
@@ -82,19 +81,19 @@ struct Calling<'a> {
     allowed_function_names: Option<[Cow<'a, str>; 1]>,
 }
 
-/// `generationConfig`.
-struct Config<'a>(Vec<(&'static str, Parameter<'a>)>);
-
+/// A value of `generationConfig`.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Parameter<'a> {
-    Limit(u64),
-    Configured(&'a Number),
-    Client(&'a RawValue),
-    /// A list of one.
-    Listed([&'a RawValue; 1]),
+enum Setting<'a> {
+    Parameter(Parameter<'a>),
     Word(&'static str),
     Thinking(Thinking),
+}
+
+impl<'a> From<Parameter<'a>> for Setting<'a> {
+    fn from(parameter: Parameter<'a>) -> Self {
+        Self::Parameter(parameter)
+    }
 }
 
 #[derive(Serialize)]
@@ -125,10 +124,7 @@ pub(super) fn request(call: &Call<'_>) -> Result<Bytes> {
         safety_settings: own(doc, "safetySettings", "safety_settings")?,
         cached_content: own(doc, "cachedContent", "cached_content")?,
     };
-    let mut body = Vec::with_capacity(512 + doc.raw("messages").map_or(0, str::len));
-    serde_json::to_writer(&mut body, &request)
-        .map_err(|error| Error::new(Kind::Internal, format!("request cannot be written as JSON: {error}")))?;
-    Ok(Bytes::from(body))
+    call.write(&request)
 }
 
 /// The instructions in one part: some models read no more than the first.
@@ -224,36 +220,23 @@ fn tool_config(doc: &Doc, tools: bool) -> Result<Option<ToolConfig<'_>>> {
     Ok(Some(ToolConfig::Calling { function_calling_config }))
 }
 
-/// The configured options, or else the client's.
-fn config<'a>(call: &'a Call<'_>) -> Result<Config<'a>> {
-    let (doc, configured) = (call.doc, &call.conf.model.options);
-    let client = |key: &str| Ok::<_, Error>(doc.field::<&RawValue>(key)?.map(Parameter::Client));
-    let number = |number: &'a Option<Number>, key: &str| match number {
-        Some(number) => Ok(Some(Parameter::Configured(number))),
-        None => client(key),
-    };
-    let limit = match configured.max_tokens {
-        Some(limit) => Some(Parameter::Limit(limit)),
-        None => client("max_completion_tokens")?.or(client("max_tokens")?),
-    };
-    let stop = doc.field::<&RawValue>("stop")?.map(|stop| {
-        let one = stop.get().starts_with('"');
-        if one { Parameter::Listed([stop]) } else { Parameter::Client(stop) }
-    });
-    let mut set = Vec::with_capacity(8);
-    let mut put = |name, value: Option<Parameter<'a>>| set.extend(value.map(|value| (name, value)));
-    put("maxOutputTokens", limit);
-    put("stopSequences", stop);
-    put("temperature", number(&configured.temperature, "temperature")?);
-    put("topP", number(&configured.top_p, "top_p")?);
-    put("topK", number(&configured.top_k, "top_k")?);
-    put("candidateCount", candidates(call)?);
-    put("seed", client("seed")?);
-    put("presencePenalty", client("presence_penalty")?);
-    put("frequencyPenalty", client("frequency_penalty")?);
-    put("thinkingConfig", thinking(call));
-    set.extend(format(doc)?.into_iter().flatten());
-    Ok(Config(set))
+/// `generationConfig`: the configured options, or else the client's.
+fn config<'a>(call: &'a Call<'_>) -> Result<Set<Setting<'a>>> {
+    let mut set = Set::default();
+    set.put("maxOutputTokens", call.max_tokens()?);
+    set.put("stopSequences", call.stop()?);
+    set.put("temperature", call.temperature()?);
+    set.put("topP", call.top_p()?);
+    set.put("topK", call.top_k()?);
+    set.put("candidateCount", candidates(call)?);
+    set.put("seed", call.asked("seed")?);
+    set.put("presencePenalty", call.asked("presence_penalty")?);
+    set.put("frequencyPenalty", call.asked("frequency_penalty")?);
+    set.put("thinkingConfig", thinking(call).map(Setting::Thinking));
+    for (name, setting) in format(call.doc)?.into_iter().flatten() {
+        set.put(name, Some(setting));
+    }
+    Ok(set)
 }
 
 /// `n`. A stream of several answers at once has no place in the client's chunks.
@@ -269,7 +252,7 @@ fn candidates<'a>(call: &'a Call<'_>) -> Result<Option<Parameter<'a>>> {
 }
 
 /// `response_format`. Gemini has one field for schemas of its own kind, and one for any other.
-fn format(doc: &Doc) -> Result<[Option<(&'static str, Parameter<'_>)>; 2]> {
+fn format(doc: &Doc) -> Result<[Option<(&'static str, Setting<'_>)>; 2]> {
     #[derive(Deserialize)]
     struct Wanted<'a> {
         #[serde(borrow, rename = "type")]
@@ -288,14 +271,14 @@ fn format(doc: &Doc) -> Result<[Option<(&'static str, Parameter<'_>)>; 2]> {
     }
     let schema = wanted.json_schema.and_then(|named| named.schema).map(|schema| {
         let name = if schema::is_plain(schema) { "responseSchema" } else { "responseJsonSchema" };
-        (name, Parameter::Client(schema))
+        (name, Setting::Parameter(Parameter::Client(schema)))
     });
-    Ok([Some(("responseMimeType", Parameter::Word("application/json"))), schema])
+    Ok([Some(("responseMimeType", Setting::Word("application/json"))), schema])
 }
 
 /// `reasoning_effort`: a level since the third generation, a budget of tokens before. Whoever says
 /// how hard to think gets to read the thoughts.
-fn thinking<'a>(call: &Call<'_>) -> Option<Parameter<'a>> {
+fn thinking(call: &Call<'_>) -> Option<Thinking> {
     let effort = call.doc.text("reasoning_effort")?;
     let newer = generation(call.model).is_some_and(|number| number >= 3);
     let (budget, level) = match &*effort {
@@ -306,25 +289,9 @@ fn thinking<'a>(call: &Call<'_>) -> Option<Parameter<'a>> {
         "high" | "xhigh" => (24_576, "high"),
         _ => return None,
     };
-    Some(Parameter::Thinking(Thinking {
+    Some(Thinking {
         budget: (!newer).then_some(budget),
         level: newer.then_some(level),
         shown: effort != "none",
-    }))
-}
-
-impl Config<'_> {
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl Serialize for Config<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (name, value) in &self.0 {
-            map.serialize_entry(name, value)?;
-        }
-        map.end()
-    }
+    })
 }

@@ -5,14 +5,14 @@
 
 use super::encode::Words;
 use super::turns::Turns;
-use crate::error::{Error, Kind, Result};
-use crate::provider::native::{Asked, NativeFormat, Place, unescaped};
+use crate::error::{Error, Result};
+use crate::provider::native::{Asked, NativeFormat, Place, raw, unescaped, unwritten};
 use crate::wire::chat::Message;
 use crate::wire::chat::lenient::Text;
 use crate::wire::doc::{Doc, Side};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 /// `llm_format: gemini`.
@@ -111,17 +111,9 @@ fn put(doc: &mut Doc, key: &str, at: Side, items: &[Box<RawValue>]) -> Result<()
     doc.splice(key, at, items)
 }
 
-fn raw(value: &impl Serialize) -> Result<Box<RawValue>> {
-    to_raw_value(value).map_err(|_| unwritten())
-}
-
 fn text(doc: &Doc) -> Result<Box<RawValue>> {
     let json = String::from_utf8(doc.bytes().to_vec()).map_err(|_| unwritten())?;
     RawValue::from_string(json).map_err(|_| unwritten())
-}
-
-fn unwritten() -> Error {
-    Error::new(Kind::Internal, "the request cannot be written as JSON")
 }
 
 fn either<'a, T: Deserialize<'a>>(doc: &'a Doc, camel: &str, snake: &str) -> Result<Option<T>> {

@@ -1,17 +1,17 @@
 //! The raw format: one prompt in, one text out, as text-generation servers have it.
 
+use super::super::parameter::Parameter;
 use super::super::tgi::{Decoder, Details};
 use super::super::{Call, Decoded, Dialect, Outbound, StreamPlan};
 use super::prompt::{self, History};
 use crate::config::target::Operation;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::wire::chat::lenient::{Lenient, Text};
 use crate::wire::chat::{Answer, Reply};
 use crate::wire::frame::Framing;
 use crate::wire::usage::Usage;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use serde_json::Number;
 use serde_json::value::RawValue;
 
 /// What closes the prompt, where a server repeats it before its answer.
@@ -35,10 +35,7 @@ impl Dialect for RawDialect {
             Operation::Chat | Operation::Preserve => prompt::chat(call.doc, self.history)?,
         };
         let request = Request { inputs, parameters: parameters(call)?, stream: call.stream.then_some(true) };
-        let body = serde_json::to_vec(&request).map_err(|error| {
-            Error::new(Kind::Internal, format!("request cannot be written as JSON: {error}"))
-        })?;
-        Ok(Outbound::json(Bytes::from(body)))
+        Ok(Outbound::json(call.write(&request)?))
     }
 
     fn reply(&self, call: &Call<'_>, body: Bytes) -> Result<Decoded> {
@@ -95,37 +92,15 @@ struct Parameters<'a> {
     details: Option<bool>,
 }
 
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Parameter<'a> {
-    Limit(u64),
-    Configured(&'a Number),
-    Client(&'a RawValue),
-    /// A list of one.
-    Listed([&'a RawValue; 1]),
-}
-
 /// The configured options, or else the client's.
 fn parameters<'a>(call: &'a Call<'_>) -> Result<Parameters<'a>> {
-    let (doc, options) = (call.doc, &call.conf.model.options);
-    let client = |key: &str| Ok::<_, Error>(doc.field::<&RawValue>(key)?.map(Parameter::Client));
-    let number = |configured: &'a Option<Number>, key: &str| match configured {
-        Some(number) => Ok(Some(Parameter::Configured(number))),
-        None => client(key),
-    };
-    let stop = doc.field::<&RawValue>("stop")?.map(|stop| {
-        if stop.get().starts_with('"') { Parameter::Listed([stop]) } else { Parameter::Client(stop) }
-    });
     Ok(Parameters {
-        max_new_tokens: match options.max_tokens {
-            Some(limit) => Some(Parameter::Limit(limit)),
-            None => client("max_completion_tokens")?.or(client("max_tokens")?),
-        },
-        temperature: number(&options.temperature, "temperature")?,
-        top_k: number(&options.top_k, "top_k")?,
-        top_p: number(&options.top_p, "top_p")?,
-        seed: doc.field("seed")?,
-        stop,
+        max_new_tokens: call.max_tokens()?,
+        temperature: call.temperature()?,
+        top_k: call.top_k()?,
+        top_p: call.top_p()?,
+        seed: call.doc.field("seed")?,
+        stop: call.stop()?,
         stream: call.stream,
         details: call.stream.then_some(true),
     })

@@ -1,15 +1,13 @@
 //! The client's request in Ollama's words.
 
+use super::super::parameter::{Parameter, Set};
 use super::super::{Call, Outbound};
 use super::messages::{self, Turn};
 use crate::config::target::Operation;
-use crate::error::{Error, Kind, Result};
-use crate::wire::chat::lenient::Text;
+use crate::error::{Error, Result};
+use crate::wire::chat::parameters::{self, Form};
 use crate::wire::doc::Doc;
-use bytes::Bytes;
-use serde::ser::SerializeMap;
-use serde::{Deserialize, Serialize, Serializer};
-use serde_json::Number;
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 #[derive(Serialize)]
@@ -30,8 +28,8 @@ struct Request<'a> {
     tools: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_choice: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Options::is_empty")]
-    options: Options<'a>,
+    #[serde(skip_serializing_if = "Set::is_empty")]
+    options: Set<Parameter<'a>>,
 }
 
 /// `format`: any JSON, or what a schema describes.
@@ -50,19 +48,6 @@ enum Think<'a> {
     Effort(&'a RawValue),
 }
 
-/// Model parameters.
-struct Options<'a>(Vec<(&'static str, Parameter<'a>)>);
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Parameter<'a> {
-    Limit(u64),
-    Configured(&'a Number),
-    Client(&'a RawValue),
-    /// A list of one.
-    Listed([&'a RawValue; 1]),
-}
-
 /// The whole request.
 pub(super) fn request(call: &Call<'_>) -> Result<Outbound> {
     let doc = call.doc;
@@ -79,10 +64,7 @@ pub(super) fn request(call: &Call<'_>) -> Result<Outbound> {
         tool_choice: doc.field("tool_choice")?,
         options: options(call)?,
     };
-    let mut body = Vec::with_capacity(512 + doc.raw("messages").map_or(0, str::len));
-    serde_json::to_writer(&mut body, &request)
-        .map_err(|error| Error::new(Kind::Internal, format!("request cannot be written as JSON: {error}")))?;
-    Ok(Outbound::json(Bytes::from(body)))
+    Ok(Outbound::json(call.write(&request)?))
 }
 
 /// A string, or a list of one string: Ollama answers one prompt at a time.
@@ -99,24 +81,10 @@ fn prompt(doc: &Doc) -> Result<Option<&RawValue>> {
 
 /// `response_format` has the same two forms under another name.
 fn format(doc: &Doc) -> Result<Option<Format<'_>>> {
-    #[derive(Deserialize)]
-    struct Wanted<'a> {
-        #[serde(borrow, rename = "type")]
-        kind: Text<'a>,
-        #[serde(borrow)]
-        json_schema: Option<Named<'a>>,
-    }
-    #[derive(Deserialize)]
-    struct Named<'a> {
-        #[serde(borrow)]
-        schema: Option<&'a RawValue>,
-    }
-    let Some(wanted) = doc.field::<Wanted<'_>>("response_format")? else { return Ok(None) };
-    Ok(match (&*wanted.kind, wanted.json_schema.and_then(|named| named.schema)) {
-        ("json_schema", Some(schema)) => Some(Format::Schema(schema)),
-        ("json_schema" | "json_object", _) => Some(Format::Json("json")),
-        _ => None,
-    })
+    Ok(parameters::form(doc)?.map(|form| match form {
+        Form::Json => Format::Json("json"),
+        Form::Schema(schema) => Format::Schema(schema),
+    }))
 }
 
 /// `reasoning_effort`: Ollama knows the words between OpenAI's outer ones.
@@ -133,49 +101,15 @@ fn think(doc: &Doc) -> Result<Option<Think<'_>>> {
 ///
 // KONG(llm/drivers/shared.lua): Kong sends options only if the target has some configured, and
 // drops the client's otherwise.
-fn options<'a>(call: &'a Call<'_>) -> Result<Options<'a>> {
-    let (doc, configured) = (call.doc, &call.conf.model.options);
-    let client = |key: &str| Ok::<_, Error>(doc.field::<&RawValue>(key)?.map(Parameter::Client));
-    let limit = match configured.max_tokens {
-        Some(limit) => Some(Parameter::Limit(limit)),
-        None => client("max_completion_tokens")?.or(client("max_tokens")?),
-    };
-    let mut set = Vec::with_capacity(8);
-    set.extend(limit.map(|limit| ("num_predict", limit)));
-    let numbers = [
-        ("temperature", &configured.temperature),
-        ("top_p", &configured.top_p),
-        ("top_k", &configured.top_k),
-    ];
-    for (name, number) in numbers {
-        let value = match number {
-            Some(number) => Some(Parameter::Configured(number)),
-            None => client(name)?,
-        };
-        set.extend(value.map(|value| (name, value)));
-    }
+fn options<'a>(call: &'a Call<'_>) -> Result<Set<Parameter<'a>>> {
+    let mut set = Set::default();
+    set.put("num_predict", call.max_tokens()?);
+    set.put("temperature", call.temperature()?);
+    set.put("top_p", call.top_p()?);
+    set.put("top_k", call.top_k()?);
     for name in ["seed", "presence_penalty", "frequency_penalty"] {
-        set.extend(client(name)?.map(|value| (name, value)));
+        set.put(name, call.asked(name)?);
     }
-    if let Some(stop) = doc.field::<&RawValue>("stop")? {
-        let one = stop.get().starts_with('"');
-        set.push(("stop", if one { Parameter::Listed([stop]) } else { Parameter::Client(stop) }));
-    }
-    Ok(Options(set))
-}
-
-impl Options<'_> {
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl Serialize for Options<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (name, value) in &self.0 {
-            map.serialize_entry(name, value)?;
-        }
-        map.end()
-    }
+    set.put("stop", call.stop()?);
+    Ok(set)
 }

@@ -20,10 +20,13 @@ fn edited(vendor: Vendor, model: &str, options: &Value, stream: bool, client: &s
 }
 
 fn reply(operation: &str, body: &'static str) -> Result<Decoded> {
+    reply_to(operation, false, body)
+}
+
+fn reply_to(operation: &str, stream: bool, body: &'static str) -> Result<Decoded> {
     let conf = conf("openai", operation, &json!({}));
     let doc = Doc::empty();
-    let call =
-        Call { conf: &conf, doc: &doc, model: "m", stream: false, include_usage: false, now: 7, id: "01" };
+    let call = Call { conf: &conf, doc: &doc, model: "m", stream, include_usage: false, now: 7, id: "01" };
     OpenAiDialect::new(Vendor::OpenAi).reply(&call, Bytes::from_static(body.as_bytes()))
 }
 
@@ -125,4 +128,8 @@ fn what_is_no_reply_is_named() {
     assert_eq!(refused("llm/v1/completions", "[1]"), "failed to decode llm/v1/completions response");
     assert_eq!(refused("llm/v1/chat", r#"{"choices": null}"#), "'choices' not in llm/v1/chat response");
     assert_eq!(refused("llm/v1/completions", "{}"), "'choices' not in llm/v1/completions response");
+    let error = r#"{"error": {"message": "overloaded"}}"#;
+    assert_eq!(refused("llm/v1/chat", error), "'choices' not in llm/v1/chat response");
+    let instead_of_stream = reply_to("llm/v1/chat", true, error).err().unwrap();
+    assert_eq!(instead_of_stream.message(), "overloaded");
 }

@@ -137,6 +137,17 @@ impl<'a> Part<'a> {
         }
     }
 
+    /// The part's text, if it is a part of text; `foreign` says what is wrong with any other.
+    pub fn into_text(self, foreign: impl FnOnce(&str) -> Error) -> Result<Cow<'a, str>> {
+        let text = match &*self.kind {
+            "text" | "input_text" | "output_text" => self.text,
+            "refusal" => self.refusal,
+            kind => return Err(foreign(kind)),
+        };
+        let missing = || Error::bad_request("message part type is 'text' but is missing .text block");
+        text.map(|text| text.0).ok_or_else(missing)
+    }
+
     /// The address of the part's image.
     pub fn image(&self) -> Option<Cow<'a, str>> {
         #[derive(Deserialize)]

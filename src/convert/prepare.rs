@@ -49,7 +49,7 @@ pub fn prepare(
         work.list(collection, root, "");
     }
     work.foreign(root, "");
-    if form == Form::Declarative {
+    if form == Form::Kong {
         work.placeholders(&Value::Object(root.clone()), "");
     }
     work.skipped

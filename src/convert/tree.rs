@@ -19,7 +19,7 @@ const FIRST: &[&str] = &["name", "username", "custom_id", "key", "group"];
 const APART: &[&str] = &["id", "created_at", "updated_at", "_comment", "_ignore", "tags"];
 
 /// Makes the tree of a file.
-pub fn make(items: &[Item], form: Form, notes: &mut Vec<Note>) -> Value {
+pub fn make(items: &[Item], form: Form, notes: &mut Vec<Note>) -> Map<String, Value> {
     let mut writer = Writer { items, form, notes, children: HashMap::new(), schemas: HashMap::new() };
     for (at, item) in items.iter().enumerate() {
         writer.children.entry(home(item)).or_default().push(at);
@@ -27,7 +27,7 @@ pub fn make(items: &[Item], form: Form, notes: &mut Vec<Note>) -> Value {
     let mut root = Map::new();
     root.insert("_format_version".to_owned(), "3.0".into());
     writer.lists(None, &mut root);
-    root.into()
+    root
 }
 
 /// What an item stands in: the one entity that it refers to.
