@@ -33,7 +33,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("config", &["error", "plugins", "process", "provider", "wire"]),
     // Beside the stages.
     ("mock", &["meter", "wire"]),
-    ("convert", &["config"]),
+    ("convert", &["config", "plugins"]),
     ("init", &["config", "error", "plugins", "provider", "upstream"]),
     ("state", &["config", "meter", "snapshot"]),
     ("admin", &["config", "error", "log", "meter", "plugins", "process", "respond", "snapshot", "state"]),

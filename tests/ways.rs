@@ -39,10 +39,10 @@ fn follow(guide: &str, gateway: &Gateway, model: &str) -> Option<Value> {
     answers.last().transpose().unwrap()
 }
 
-async fn works(guide: &str, config: &Value, extra: &[&str]) {
+async fn works(guide: &str, config: &str, extra: &[&str]) {
     let model = free();
     let address = model.to_string();
-    let config = config.to_string().replace("MODEL", &format!("http://{address}"));
+    let config = config.replace("MODEL", &format!("http://{address}"));
     let arguments = [&["--mock-llm", &address], extra].concat();
     let gateway = Gateway::start_with(&config, &arguments).await;
     let Some(answer) = follow(guide, &gateway, &format!("http://{address}")) else { return };
@@ -52,23 +52,21 @@ async fn works(guide: &str, config: &Value, extra: &[&str]) {
 
 const STATE: &[&str] = &["--state", "{dir}/state"];
 
-fn empty() -> Value {
-    json!({"_format_version": "3.0"})
-}
+const EMPTY: &str = "_format_version: '3.0'";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn by_the_admin_api() {
-    works("admin", &empty(), STATE).await;
+    works("admin", EMPTY, STATE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn by_the_admin_api_with_forms() {
-    works("form", &empty(), STATE).await;
+    works("form", EMPTY, STATE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn by_konnects_paths() {
-    works("konnect", &empty(), STATE).await;
+    works("konnect", EMPTY, STATE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,5 +76,50 @@ async fn by_a_declarative_file() {
         "plugins": [{"name": "ai-proxy", "route": "mistral-chat", "config": {"route_type": "llm/v1/chat",
             "model": {"provider": "mistral", "name": "mistral-tiny", "options":
                 {"mistral_format": "openai", "upstream_url": "MODEL/v1/chat/completions"}}}}]});
-    works("declarative", &config, &[]).await;
+    works("declarative", &config.to_string(), &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_a_kong_plugin_file() {
+    let config = "
+apiVersion: configuration.konghq.com/v1
+kind: KongPlugin
+metadata:
+  name: ai-proxy
+  annotations:
+    kubernetes.io/ingress.class: kong
+plugin: ai-proxy
+config:
+  route_type: llm/v1/chat
+  model:
+    provider: mistral
+    name: mistral-tiny
+    options:
+      mistral_format: openai
+      upstream_url: MODEL/v1/chat/completions
+---
+apiVersion: v1
+kind: Service
+metadata:
+  name: ai-proxy
+spec:
+  type: ExternalName
+  externalName: localhost
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata:
+  name: mistral-chat
+  annotations:
+    konghq.com/plugins: ai-proxy
+spec:
+  ingressClassName: kong
+  rules:
+  - http:
+      paths:
+      - path: /~/mistral-chat$
+        pathType: ImplementationSpecific
+        backend: {service: {name: ai-proxy, port: {number: 32000}}}
+";
+    works("declarative", config, &[]).await;
 }

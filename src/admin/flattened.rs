@@ -2,7 +2,7 @@
 //! entity from something of their own.
 
 use super::view;
-use crate::config::document::{self, Source};
+use crate::config::document::{self, Content, Source};
 use crate::config::problems::Problem;
 use crate::config::records::{self, Collection};
 use crate::config::vault::is_reference;
@@ -11,7 +11,10 @@ use serde_json::{Map, Value, json};
 /// The problems of entities, one object for each entity; and the problems that are of none.
 pub fn flatten(problems: &[Problem], text: &str) -> (Vec<Value>, Vec<Problem>) {
     let source = Source { name: "".into(), text: text.to_owned() };
-    let root = document::read(&source).map(Value::Object).unwrap_or_default();
+    let root = match document::read(&source) {
+        Ok(Content::Declarative(root)) => Value::Object(root),
+        _ => Value::Null,
+    };
     let mut groups: Vec<(String, Vec<&Problem>)> = Vec::new();
     let mut rest = Vec::new();
     for problem in problems {

@@ -3,10 +3,11 @@
 //! Order: take the entities out of the files, give them ids, settle their references, hold each
 //! against its schema, then against the others. Nothing is typed before all of it passed.
 
-use super::document::{self, Source};
+use super::document::{self, Content, Source};
 use super::ids;
 use super::items::{self, Item};
 use super::lines::Lines;
+use super::manifests::{Manifests, Note};
 use super::problems::Problem;
 use super::records::{self, Collection, PLUGINS, ROUTES};
 use super::references;
@@ -15,29 +16,52 @@ use super::unique;
 use super::validate::validate;
 use crate::plugins::{self, PluginKind};
 use serde_json::{Map, Value};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use uuid::Uuid;
+
+/// Changes a declarative file's tree before it is read, and says at which paths entities are to be
+/// passed over; gets the file's name.
+pub type Prepare<'a> = &'a mut dyn FnMut(&Arc<str>, &mut Map<String, Value>) -> BTreeSet<String>;
 
 /// Checks the files as one configuration. The items of a good one are complete: defaults filled,
 /// references replaced by ids.
 pub fn check(sources: &[Source]) -> Result<Vec<Item>, Vec<Problem>> {
+    let (items, notes) = check_prepared(sources, &mut |_, _| BTreeSet::new())?;
+    for note in notes.iter().filter(|note| note.dropped) {
+        tracing::info!("{note}");
+    }
+    Ok(items)
+}
+
+/// The same of declarative files that `prepare` may change first; also what manifests did not say whole.
+pub fn check_prepared(
+    sources: &[Source],
+    prepare: Prepare<'_>,
+) -> Result<(Vec<Item>, Vec<Note>), Vec<Problem>> {
     let mut list = Vec::new();
     let mut items = Vec::new();
+    let mut manifests = Manifests::default();
     for (at, source) in sources.iter().enumerate() {
         match document::read(source) {
-            Ok(root) => items::take((at, &source.name), root, &mut items, &mut list),
+            Ok(Content::Declarative(mut root)) => {
+                let skipped = prepare(&source.name, &mut root);
+                items::take((at, &source.name), root, &skipped, &mut items, &mut list);
+            }
+            Ok(Content::Manifests(documents)) => manifests.add((at, &source.name), documents, &mut list),
             Err(problems) => list.extend(problems),
         }
     }
+    let notes = manifests.translate(&mut items, &mut list);
     settle(&mut items, &mut list);
-    if list.is_empty() { Ok(items) } else { Err(located(list, sources)) }
+    manifests.redact(&mut list);
+    if list.is_empty() { Ok((items, notes)) } else { Err(located(list, sources)) }
 }
 
 /// Checks a configuration that was never text: its problems have paths and no lines.
 pub fn check_tree(root: Map<String, Value>) -> Result<Vec<Item>, Vec<Problem>> {
     let (mut list, mut items) = (Vec::new(), Vec::new());
-    items::take((0, &Arc::from("")), root, &mut items, &mut list);
+    items::take((0, &Arc::from("")), root, &BTreeSet::new(), &mut items, &mut list);
     settle(&mut items, &mut list);
     for problem in &mut list {
         problem.file = None;
@@ -162,9 +186,15 @@ fn located(mut list: Vec<Problem>, sources: &[Source]) -> Vec<Problem> {
         |problem: &Problem| sources.iter().position(|source| Some(&source.name) == problem.file.as_ref());
     for source in sources {
         let mut lines = None;
+        let mut of_documents = None;
         for problem in list.iter_mut().filter(|problem| problem.file.as_ref() == Some(&source.name)) {
             if problem.line.is_none() {
-                problem.line = lines.get_or_insert_with(|| Lines::read(&source.text)).find(&problem.path);
+                let lines = if problem.path.starts_with("documents[") {
+                    of_documents.get_or_insert_with(|| Lines::of_stream(&source.text))
+                } else {
+                    lines.get_or_insert_with(|| Lines::read(&source.text))
+                };
+                problem.line = lines.find(&problem.path);
             }
         }
     }

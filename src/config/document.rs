@@ -3,6 +3,7 @@
 //! The only place that knows the YAML library.
 
 use super::problems::{Problem, Problems};
+use serde::Deserialize;
 use serde_json::{Map, Number, Value};
 use std::sync::Arc;
 
@@ -13,14 +14,22 @@ pub struct Source {
     pub text: String,
 }
 
-/// Reads a file's text into a tree; what cannot be read is one problem.
-pub fn read(source: &Source) -> Result<Map<String, Value>, Vec<Problem>> {
+/// What a file holds.
+pub enum Content {
+    /// A configuration in Kong's declarative format.
+    Declarative(Map<String, Value>),
+    /// Kubernetes objects, one a document; empty documents are `null`.
+    Manifests(Vec<Value>),
+}
+
+/// Reads a file's text into trees; what cannot be read is one problem.
+pub fn read(source: &Source) -> Result<Content, Vec<Problem>> {
     let json = source.text.trim_start().starts_with('{');
     if json && let Ok(value) = serde_json::from_str(&source.text) {
-        return object(value, source);
+        return content(vec![value], source);
     }
     match yaml(&source.text) {
-        Ok(value) => object(value, source),
+        Ok(documents) => content(documents, source),
         Err((message, line)) => Err(unreadable(source, &message, line)),
     }
 }
@@ -30,11 +39,29 @@ pub fn write(root: &Map<String, Value>) -> Result<String, String> {
     serde_yaml::to_string(root).map_err(|error| error.to_string())
 }
 
-fn object(value: Value, source: &Source) -> Result<Map<String, Value>, Vec<Problem>> {
-    match value {
-        Value::Object(map) => Ok(map),
-        _ => Err(unreadable(source, "expected an object", None)),
+/// Any text of one document as a tree.
+pub fn value(text: &str) -> Option<Value> {
+    serde_json::from_str(text).ok().or_else(|| yaml(text).ok()?.pop())
+}
+
+fn content(mut documents: Vec<Value>, source: &Source) -> Result<Content, Vec<Problem>> {
+    if documents.iter().any(is_manifest) {
+        return Ok(Content::Manifests(documents));
     }
+    documents.retain(|document| !document.is_null());
+    match (documents.pop(), documents.is_empty()) {
+        (Some(Value::Object(map)), true) => Ok(Content::Declarative(map)),
+        (_, true) => Err(unreadable(source, "expected an object", None)),
+        (_, false) => {
+            let why = "more than one document, and none is a Kubernetes object with 'apiVersion' and 'kind'";
+            Err(unreadable(source, why, None))
+        }
+    }
+}
+
+fn is_manifest(document: &Value) -> bool {
+    let has = |name| document.get(name).is_some();
+    (has("apiVersion") || has("kind")) && !has("_format_version")
 }
 
 fn unreadable(source: &Source, why: &str, line: Option<usize>) -> Vec<Problem> {
@@ -47,14 +74,18 @@ fn unreadable(source: &Source, why: &str, line: Option<usize>) -> Vec<Problem> {
     list
 }
 
-fn yaml(text: &str) -> Result<Value, (String, Option<usize>)> {
-    let mut value: serde_yaml::Value = serde_yaml::from_str(text).map_err(|error| {
-        let line = error.location().map(|location| location.line());
-        (error.to_string(), line)
-    })?;
-    // `<<: *defaults`, which files of many similar routes live by.
-    value.apply_merge().map_err(|error| (error.to_string(), None))?;
-    Ok(tree(value))
+fn yaml(text: &str) -> Result<Vec<Value>, (String, Option<usize>)> {
+    let mut documents = Vec::new();
+    for document in serde_yaml::Deserializer::from_str(text) {
+        let mut value = serde_yaml::Value::deserialize(document).map_err(|error| {
+            let line = error.location().map(|location| location.line());
+            (error.to_string(), line)
+        })?;
+        // `<<: *defaults`, which files of many similar routes live by.
+        value.apply_merge().map_err(|error| (error.to_string(), None))?;
+        documents.push(tree(value));
+    }
+    Ok(documents)
 }
 
 /// The same in JSON's terms. What JSON does not have becomes text, for the schema to refuse.
@@ -96,13 +127,17 @@ mod tests {
     }
 
     fn only(text: &str) -> Problem {
-        let mut problems = read(&source(text)).unwrap_err();
+        let mut problems = read(&source(text)).err().unwrap();
         assert_eq!(problems.len(), 1);
         problems.remove(0)
     }
 
     fn tree_of(text: &str) -> Value {
-        Value::Object(read(&source(text)).unwrap())
+        match read(&source(text)) {
+            Ok(Content::Declarative(map)) => Value::Object(map),
+            Ok(Content::Manifests(documents)) => Value::Array(documents),
+            Err(problems) => unreachable!("{problems:?}"),
+        }
     }
 
     #[test]
@@ -122,5 +157,17 @@ mod tests {
         assert!(only("just words").message.ends_with(": expected an object"));
         assert!(only("").message.ends_with(": expected an object"));
         assert!(only("a: 1\na: 2\n").message.contains("duplicate"));
+    }
+
+    #[test]
+    fn tells_manifests_from_declarative_files() {
+        let manifests = "kind: A\napiVersion: v1\n---\n---\napiVersion: v1\n";
+        assert_eq!(
+            tree_of(manifests),
+            json!([{"kind": "A", "apiVersion": "v1"}, null, {"apiVersion": "v1"}])
+        );
+        assert_eq!(tree_of("{\"kind\": \"A\"}"), json!([{"kind": "A"}]));
+        assert_eq!(tree_of("---\n_format_version: '3.0'\n---\n"), json!({"_format_version": "3.0"}));
+        assert!(only("a: 1\n---\nb: 2\n").message.contains("more than one document"));
     }
 }

@@ -8,11 +8,12 @@ use super::records::{COLLECTIONS, CONSUMERS, Collection, GROUPS, ROUTES, head};
 use super::route_paths::migrate;
 use super::validate::validate;
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use uuid::Uuid;
 
 /// Kinds of entities that Kong has and this gateway does not.
-const FOREIGN_KINDS: &[&str] = &[
+pub const FOREIGN_KINDS: &[&str] = &[
     "upstreams",
     "targets",
     "certificates",
@@ -72,15 +73,17 @@ impl Item {
     }
 }
 
-/// Takes the entities out of one file's tree and checks what is left.
+/// Takes the entities out of one file's tree and checks what is left. Those at `skipped` paths are
+/// passed over, with all that is inside them.
 pub fn take(
     (source, file): (usize, &Arc<str>),
     mut root: Map<String, Value>,
+    skipped: &BTreeSet<String>,
     items: &mut Vec<Item>,
     list: &mut Vec<Problem>,
 ) {
     let old = matches!(root.get("_format_version").and_then(Value::as_str), Some("1.1" | "2.1"));
-    let mut taker = Taker { source, file, old, items, list };
+    let mut taker = Taker { source, file, old, skipped, items, list };
     for collection in COLLECTIONS {
         taker.list_of(collection, &mut root, "", None);
     }
@@ -100,6 +103,7 @@ struct Taker<'a> {
     file: &'a Arc<str>,
     /// Whether the file is of a format in which regular expressions had no mark.
     old: bool,
+    skipped: &'a BTreeSet<String>,
     items: &'a mut Vec<Item>,
     list: &'a mut Vec<Problem>,
 }
@@ -134,6 +138,9 @@ impl Taker<'_> {
         path: &str,
         parent: Option<(usize, &'static str)>,
     ) {
+        if self.skipped.contains(path) {
+            return;
+        }
         let Value::Object(mut value) = value else {
             let message = if value.is_null() { "required field missing" } else { "expected a record" };
             return self.problem(path, message);
@@ -197,7 +204,7 @@ impl Taker<'_> {
 }
 
 /// The collections whose entities may stand inside those of this one, and by which field they refer.
-fn nested(parent: &Collection) -> impl Iterator<Item = (&'static Collection, &'static str)> {
+pub fn nested(parent: &Collection) -> impl Iterator<Item = (&'static Collection, &'static str)> {
     let name = parent.name;
     COLLECTIONS.iter().filter_map(move |child| {
         child.foreign.iter().find(|(_, to)| *to == name).map(|(field, _)| (child, *field))

@@ -7,6 +7,8 @@ use std::collections::HashMap;
 #[derive(Debug, Default)]
 pub struct Lines {
     lines: HashMap<String, usize>,
+    /// What goes before the paths of a stream's document: `documents[1]`.
+    base: String,
 }
 
 enum Level {
@@ -20,26 +22,47 @@ impl Lines {
     /// Reads YAML or JSON. What cannot be read has no lines.
     pub fn read(text: &str) -> Self {
         let mut lines = Self::default();
+        lines.documents(text, |_, _| false);
+        lines
+    }
+
+    /// Reads a stream of documents: `documents[1].spec`.
+    pub fn of_stream(text: &str) -> Self {
+        let mut lines = Self { base: "documents[0]".to_owned(), ..Self::default() };
+        lines.documents(text, |lines, count| {
+            lines.base = format!("documents[{count}]");
+            true
+        });
+        lines
+    }
+
+    /// Reads on after a document as long as `next` says so.
+    fn documents(&mut self, text: &str, next: impl Fn(&mut Self, usize) -> bool) {
+        let mut count = 0;
         let mut levels: Vec<(Level, String)> = Vec::new();
         for event in Parser::new_from_str(text) {
             let Ok((event, span)) = event else { break };
             match event {
                 Event::MappingStart(..) => {
-                    let path = lines.value(&mut levels, span.start.line());
+                    let path = self.value(&mut levels, span.start.line());
                     levels.push((Level::Map(None), path));
                 }
                 Event::SequenceStart(..) => {
-                    let path = lines.value(&mut levels, span.start.line());
+                    let path = self.value(&mut levels, span.start.line());
                     levels.push((Level::List(0), path));
                 }
                 Event::MappingEnd | Event::SequenceEnd => drop(levels.pop()),
-                Event::Scalar(text, ..) => lines.scalar(&mut levels, &text, span.start.line()),
-                Event::Alias(_) => drop(lines.value(&mut levels, span.start.line())),
-                Event::DocumentEnd => break,
+                Event::Scalar(text, ..) => self.scalar(&mut levels, &text, span.start.line()),
+                Event::Alias(_) => drop(self.value(&mut levels, span.start.line())),
+                Event::DocumentEnd => {
+                    count += 1;
+                    if !next(self, count) {
+                        break;
+                    }
+                }
                 _ => {}
             }
         }
-        lines
     }
 
     /// The line of a path, or of the nearest thing around it that is in the file.
@@ -67,14 +90,16 @@ impl Lines {
     /// Notes the value that comes now and returns its path.
     fn value(&mut self, levels: &mut [(Level, String)], line: usize) -> String {
         let path = match levels.last_mut() {
-            None => return String::new(),
+            None => self.base.clone(),
             Some((Level::Map(key), path)) => join(path, key.take().as_deref().unwrap_or("?")),
             Some((Level::List(count), path)) => {
                 *count += 1;
                 format!("{path}[{}]", *count - 1)
             }
         };
-        self.lines.entry(path.clone()).or_insert(line);
+        if !path.is_empty() {
+            self.lines.entry(path.clone()).or_insert(line);
+        }
         path
     }
 }
@@ -105,6 +130,19 @@ mod tests {
         }
         assert_eq!(lines.find("nothing.there"), None);
         assert_eq!(lines.find(""), None);
+    }
+
+    #[test]
+    fn finds_lines_in_all_documents_of_a_stream() {
+        let lines = Lines::of_stream("a: 1\n---\n# nothing\n---\nkind: X\nspec:\n  rules: [1]\n");
+        for (path, line) in [
+            ("documents[0].a", 1),
+            ("documents[2]", 5),
+            ("documents[2].spec.rules[0].http", 7),
+            ("documents[2].metadata", 5),
+        ] {
+            assert_eq!(lines.find(path), Some(line), "{path}");
+        }
     }
 
     #[test]

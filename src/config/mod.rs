@@ -13,6 +13,7 @@ pub mod ids;
 pub mod items;
 pub mod lines;
 pub mod llm;
+pub mod manifests;
 pub mod problems;
 pub mod records;
 pub mod references;

@@ -21,6 +21,7 @@ pub struct Record {
 }
 
 /// One field of a record.
+#[expect(clippy::struct_excessive_bools, reason = "each states a fact of its own")]
 pub struct Field {
     /// Its key.
     pub name: &'static str,
@@ -32,6 +33,8 @@ pub struct Field {
     pub default: Option<Value>,
     /// May hold a `{vault://…}` reference.
     pub referenceable: bool,
+    /// Kong does not know it.
+    pub own: bool,
     /// Its value is for nobody's eyes: the Admin API masks it unless it is a reference.
     pub secret: bool,
     /// Its line in the configuration reference.
@@ -190,7 +193,16 @@ impl Kind {
 impl Field {
     /// A field of that kind, optional and without default.
     pub fn new(name: &'static str, kind: Kind) -> Self {
-        Self { name, kind, required: false, default: None, referenceable: false, secret: false, doc: "" }
+        Self {
+            name,
+            kind,
+            required: false,
+            default: None,
+            referenceable: false,
+            own: false,
+            secret: false,
+            doc: "",
+        }
     }
 
     /// Any non-empty text.
@@ -281,6 +293,13 @@ impl Field {
     #[must_use]
     pub fn shown(mut self) -> Self {
         self.secret = false;
+        self
+    }
+
+    /// Kong does not know it.
+    #[must_use]
+    pub fn own(mut self) -> Self {
+        self.own = true;
         self
     }
 

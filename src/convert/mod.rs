@@ -1,56 +1,71 @@
-//! `tollgate convert`: whatever Kong's tools wrote, as one clean declarative file that Kong's tools read
-//! again, and a report of what became of it.
+//! Any configuration as one clean declarative file: nested, in a stable order, without defaults.
 //!
-//! What this gateway does not know is dropped and named; what is merely wrong is not dropped but
-//! refused, or a slip would cost a guard its route.
+//! What is written loads to the same entities as what was read, but for what the report names.
 
-mod clean;
-mod sieve;
+mod lean;
+mod prepare;
+mod tree;
+mod unknown;
 
-use crate::config::{check, document};
-use clap::Args;
-use serde_json::{Map, Value};
+use crate::config::check;
+use crate::config::document::{self, Source};
+use crate::config::items::Item;
+use crate::config::manifests::Note;
+use crate::config::problems::Problem;
+use crate::config::records::COLLECTIONS;
+use clap::{Args, ValueEnum};
+use std::fmt;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
+use unknown::Unknown;
+
+/// For whom it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// Kong's declarative format, with what only tollgate knows.
+    Kong,
+    /// What `deck` accepts, and Kong behind it: without what only tollgate knows.
+    Deck,
+}
+
+/// A file, and what became of what was read.
+pub struct Converted {
+    pub text: String,
+    pub report: Report,
+}
+
+/// What was exact, approximated and dropped.
+pub struct Report {
+    /// How many entities of each collection were written.
+    pub entities: Vec<(&'static str, usize)>,
+    pub notes: Vec<Note>,
+}
 
 /// `tollgate convert`.
 #[derive(Debug, Args)]
 pub struct Convert {
-    /// Declarative files of Kong or decK; several become one.
+    /// Kong declarative configuration, decK state or Kubernetes manifests; several are merged.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
+    /// For whom.
+    #[arg(long, value_enum, default_value_t = Form::Kong, value_name = "FORM")]
+    pub to: Form,
     /// Where to write [default: stdout].
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }
 
-/// What became of a configuration.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// How many entities of each kind are as they were.
-    pub exact: Vec<(&'static str, usize)>,
-    /// What says the same in other words.
-    pub approximated: Vec<String>,
-    /// What is gone, and why.
-    pub dropped: Vec<String>,
-}
-
 /// Converts the files: writes the result and gives the report.
 pub fn run(flags: &Convert, stdout: &mut dyn Write) -> Result<String, String> {
-    let lines = |problems: Vec<crate::config::problems::Problem>| {
-        problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
-    };
-    let mut report = Report::default();
-    let mut root = Map::new();
-    for source in check::sources(&crate::config::read(&flags.files).map_err(lines)?) {
-        let tree = document::read(&source).map_err(lines)?;
-        merge(&mut root, tree, &source.name, &mut report)?;
-    }
-    let text = convert(root, &mut report).map_err(lines)?;
+    let lines =
+        |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    let texts = crate::config::read(&flags.files).map_err(lines)?;
+    let converted = convert(&check::sources(&texts), flags.to).map_err(lines)?;
+    let text = converted.text.as_bytes();
     let written = match &flags.output {
-        None => stdout.write_all(text.as_bytes()),
+        None => stdout.write_all(text),
         // It may hold keys.
         Some(path) => OpenOptions::new()
             .write(true)
@@ -58,88 +73,56 @@ pub fn run(flags: &Convert, stdout: &mut dyn Write) -> Result<String, String> {
             .truncate(true)
             .mode(0o600)
             .open(path)
-            .and_then(|mut file| file.write_all(text.as_bytes())),
+            .and_then(|mut file| file.write_all(text)),
     };
     written.map_err(|error| format!("cannot write the result: {error}"))?;
-    Ok(report.to_string())
+    Ok(converted.report.to_string())
 }
 
-/// The clean text of a tree.
-pub fn convert(
-    mut root: Map<String, Value>,
-    report: &mut Report,
-) -> Result<String, Vec<crate::config::problems::Problem>> {
-    let items = sieve::pass(&mut root, report)?;
-    let tree = clean::tree(&items, report);
-    document::write(&tree).map_err(|why| vec![crate::config::problems::Problem::new("", why)])
-}
-
-/// Adds a file to those before it. In the current format: what older ones leave unsaid is said.
-fn merge(
-    root: &mut Map<String, Value>,
-    tree: Map<String, Value>,
-    name: &str,
-    report: &mut Report,
-) -> Result<(), String> {
-    let version = tree.get("_format_version").and_then(Value::as_str).unwrap_or_default().to_owned();
-    let known = ["1.1", "2.1", "3.0"].contains(&version.as_str());
-    if !known {
-        return Err(format!("{name}: _format_version: expected one of: 1.1, 2.1, 3.0"));
-    }
-    root.insert("_format_version".to_owned(), "3.0".into());
-    for (key, mut value) in tree {
-        if key == "_format_version" {
-            continue;
-        }
-        if version != "3.0" {
-            mark_expressions(&key, &mut value, report);
-        }
-        match (root.get_mut(&key), value) {
-            (Some(Value::Array(list)), Value::Array(mut more)) => list.append(&mut more),
-            (_, value) => drop(root.insert(key, value)),
-        }
-    }
-    Ok(())
-}
-
-/// Before 3.0 a path was a regular expression if it looked like one.
-fn mark_expressions(collection: &str, value: &mut Value, report: &mut Report) {
-    let Value::Array(entities) = value else { return };
-    for entity in entities.iter_mut().filter_map(Value::as_object_mut) {
-        if collection == crate::config::records::ROUTES {
-            let paths = entity.get_mut("paths").and_then(Value::as_array_mut);
-            for path in paths.into_iter().flatten() {
-                let Some(text) = path.as_str() else { continue };
-                let marked = crate::config::route_paths::migrate(text);
-                if marked != text {
-                    report.approximated.push(format!("path '{text}' is written '{marked}' since format 3.0"));
-                    *path = marked.into();
+/// Converts these files, taken as one configuration.
+pub fn convert(sources: &[Source], form: Form) -> Result<Converted, Vec<Problem>> {
+    let mut unknown = Unknown::default();
+    let (items, mut notes) = loop {
+        let mut notes = Vec::new();
+        let mut prepare = |file: &_, root: &mut _| {
+            unknown.remove(file, root, &mut notes);
+            prepare::prepare(file, root, form, &mut notes)
+        };
+        match check::check_prepared(sources, &mut prepare) {
+            Ok((items, of_manifests)) => {
+                notes.extend(of_manifests);
+                break (items, notes);
+            }
+            // Once more without what is unknown; what is merely wrong is refused.
+            Err(problems) => {
+                if !unknown.add(sources, &problems) {
+                    return Err(problems);
                 }
             }
         }
-        for (name, children) in entity.iter_mut() {
-            mark_expressions(name, children, report);
-        }
-    }
+    };
+    let tree = tree::make(&items, form, &mut notes);
+    let text = document::write(&tree).map_err(|why| vec![Problem::new("", why)])?;
+    Ok(Converted { text, report: Report { entities: count(&items), notes } })
 }
 
-impl std::fmt::Display for Report {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let exact: Vec<String> = self.exact.iter().map(|(name, count)| format!("{count} {name}")).collect();
-        writeln!(f, "exact: {}", if exact.is_empty() { "nothing".to_owned() } else { exact.join(", ") })?;
-        for (word, list) in [("approximated", &self.approximated), ("dropped", &self.dropped)] {
-            writeln!(
-                f,
-                "{word}: {}",
-                if list.is_empty() { "nothing".to_owned() } else { list.len().to_string() }
-            )?;
-            for line in list {
-                writeln!(f, "  {line}")?;
+fn count(items: &[Item]) -> Vec<(&'static str, usize)> {
+    let of = |name: &str| items.iter().filter(|item| item.collection.name == name).count();
+    let all = COLLECTIONS.iter().map(|collection| (collection.name, of(collection.name)));
+    all.filter(|(_, count)| *count > 0).collect()
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (dropped, what) in [(false, "approximated"), (true, "dropped")] {
+            for note in self.notes.iter().filter(|note| note.dropped == dropped) {
+                writeln!(f, "{what}: {note}")?;
             }
         }
-        Ok(())
+        let counts: Vec<String> =
+            self.entities.iter().map(|(name, count)| format!("{name} {count}")).collect();
+        let all = if self.notes.is_empty() { "everything" } else { "everything else" };
+        let counts = if counts.is_empty() { "no entities".to_owned() } else { counts.join(", ") };
+        write!(f, "exact: {all} ({counts})")
     }
 }
-
-#[cfg(test)]
-mod tests;

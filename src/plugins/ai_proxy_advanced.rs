@@ -136,9 +136,8 @@ fn target_record() -> Record {
 }
 
 fn balancer_record() -> Record {
-    let own_timeout = |name| Field::integer(name, 1, 2_147_483_646);
-    let timeout = |name| own_timeout(name).default(60_000);
-    Record::new(vec![
+    let timeout = |name| Field::integer(name, 1, 2_147_483_646).default(60_000);
+    let mut fields = vec![
         Field::one_of(
             "algorithm",
             &[
@@ -179,18 +178,31 @@ fn balancer_record() -> Record {
         Field::integer("fail_timeout", 1, 2_147_483_646)
             .default(10_000)
             .doc("Milliseconds that such a target is out."),
-        own_timeout("first_token_timeout")
+    ];
+    fields.extend(own_fields());
+    Record::new(fields)
+}
+
+/// How long a stream may keep its client waiting, and what becomes of it without one: tollgate's own.
+fn own_fields() -> Vec<Field> {
+    let timeout = |name| Field::integer(name, 1, 2_147_483_646).own();
+    vec![
+        timeout("first_token_timeout")
             .doc("Milliseconds from sending a request to the first output of its stream; tollgate's own."),
-        own_timeout("stream_idle_timeout")
+        timeout("stream_idle_timeout")
             .doc("Milliseconds between two reads of a stream, instead of read_timeout; tollgate's own."),
-        Field::one_of("on_client_disconnect", &["cancel", "drain"]).default("cancel").doc(
+        Field::one_of("on_client_disconnect", &["cancel", "drain"]).default("cancel").own().doc(
             "Whether a stream whose client has gone is given up, or read on for its usage; tollgate's own.",
         ),
-        own_timeout("drain_timeout").default(30_000).doc("Milliseconds that it is read on; tollgate's own."),
+        timeout("drain_timeout")
+            .own()
+            .default(30_000)
+            .doc("Milliseconds that it is read on; tollgate's own."),
         Field::integer("drain_max_tokens", 1, 2_147_483_646)
+            .own()
             .default(4_096)
             .doc("Tokens that it is read on; tollgate's own."),
-    ])
+    ]
 }
 
 fn embeddings_record() -> Record {

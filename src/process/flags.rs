@@ -21,7 +21,7 @@ pub enum Command {
     Run(Box<Run>),
     /// Check configuration files: every problem on stderr, exit status 1 if there is one.
     Check {
-        /// Kong declarative configuration files.
+        /// Kong declarative configuration, or Kubernetes manifests.
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
@@ -36,7 +36,7 @@ pub enum Command {
 /// `tollgate run`.
 #[derive(Debug, Args)]
 pub struct Run {
-    /// Kong declarative configuration; several files are merged.
+    /// Kong declarative configuration, or Kubernetes manifests; several files are merged.
     #[arg(
         long,
         required_unless_present_any = ["state", "store", "server"],
