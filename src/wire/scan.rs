@@ -25,21 +25,16 @@ pub fn is_error(data: &[u8]) -> bool {
     ERROR.find(data).is_some() && super::chat::reply_scan(data).is_some_and(|seen| seen.error.is_some())
 }
 
-/// Whether a message has the outline of a JSON object, or is empty: its brackets and strings close. What
-/// stands between them is for its reader to judge.
+/// Whether a message looks like one JSON object, or is empty: a stream's event that was cut, or is no JSON at
+/// all, does not. What stands inside is for its reader to judge.
 pub fn is_object(data: &[u8]) -> bool {
     let data = data.trim_ascii();
-    if data.is_empty() {
-        return true;
-    }
-    // Counting runs over many bytes at once. Where a text holds a bracket or an escaped quote, the
-    // counts may differ: only then it is walked.
+    // Counting runs over many bytes at once. Where a text holds a brace the counts may differ: only then
+    // the message is walked.
     let count = |byte| memchr_iter(byte, data).count();
-    let even = || count(b'{') == count(b'}') && count(b'[') == count(b']') && count(b'"').is_multiple_of(2);
     let end = || Tokens::new(data).find(|token| token.depth == 0);
-    data.starts_with(b"{")
-        && data.ends_with(b"}")
-        && (even() || end().is_some_and(|token| token.at + 1 == data.len()))
+    let closes = || count(b'{') == count(b'}') || end().is_some_and(|token| token.at + 1 == data.len());
+    data.is_empty() || (data.starts_with(b"{") && data.ends_with(b"}") && closes())
 }
 
 /// The object under a key `usage`, at any depth of `data`; of several the outermost, then the first.
@@ -180,31 +175,6 @@ pub fn members<'a>(data: &'a [u8], mut member: impl FnMut(&'a [u8], &'a [u8])) -
     None
 }
 
-/// Calls `object` with the text of each object of a JSON array that holds nothing else; `None` if it holds
-/// other values, does not close, or `object` gives up.
-pub fn objects<'a>(data: &'a [u8], mut object: impl FnMut(&'a [u8]) -> Option<()>) -> Option<()> {
-    let data = data.trim_ascii();
-    let (mut from, mut behind) = (None, 1);
-    let between = |from: usize, to: usize| data.get(from..to).map(<[u8]>::trim_ascii);
-    for token in Tokens::new(data) {
-        match (token.byte, token.depth) {
-            (b'[', 1) if token.at == 0 => {}
-            (b'{', 2) if matches!(between(behind, token.at), Some(b"" | b",")) => from = Some(token.at),
-            (b'}', 1) => {
-                object(data.get(from.take()?..=token.at)?)?;
-                behind = token.at + 1;
-            }
-            (b']', 0) => {
-                let closed = token.at + 1 == data.len() && between(behind, token.at) == Some(b"");
-                return closed.then_some(());
-            }
-            (_, 0 | 1) | (b'{' | b'[', 2) => return None,
-            _ => {}
-        }
-    }
-    None
-}
-
 /// Where a value begins if a colon follows: then the string before was a key.
 fn colon_after(data: &[u8], at: usize) -> Option<usize> {
     let rest = data.get(at..)?;
@@ -232,11 +202,11 @@ mod tests {
     }
 
     #[test]
-    fn an_object_closes_at_its_end() {
+    fn what_looks_like_an_object() {
         for whole in ["{}", " {\"a\":[1,{\"b\":\"}\\\"\"}]}\n", ""] {
             assert!(is_object(whole.as_bytes()), "{whole}");
         }
-        for broken in ["{", "{\"a\":\"x}", "{}}", "[{}]", "<html>", "x", "\"{}\"", "{\"a\":[}"] {
+        for broken in ["{", "{\"a\":{}", "{}}", "[{}]", "<html>", "x", "\"{}\""] {
             assert!(!is_object(broken.as_bytes()), "{broken}");
         }
     }
@@ -300,25 +270,6 @@ mod tests {
             Some(r#"{"fake":1}"#),
             "null at the top is what a stream says before its last chunk"
         );
-    }
-
-    #[test]
-    fn the_objects_of_an_array_are_cut_without_reading_them() {
-        let cut = |text: &'static str| {
-            let mut seen = Vec::new();
-            objects(text.as_bytes(), |object| {
-                seen.push(std::str::from_utf8(object).unwrap());
-                Some(())
-            })
-            .map(|()| seen)
-        };
-        assert_eq!(cut(" [ ] "), Some(vec![]));
-        assert_eq!(cut("[{\"a\":[{\"b\":\"}]\"}]} ,\n{}]"), Some(vec!["{\"a\":[{\"b\":\"}]\"}]}", "{}"]));
-        for other in
-            ["", "{}", "[{}", "[1,{}]", "[{},null]", "[\"x\"]", "[[{}]]", "[{},[]]", "[{}] x", "[{}},{}]"]
-        {
-            assert_eq!(cut(other), None, "{other}");
-        }
     }
 
     #[test]

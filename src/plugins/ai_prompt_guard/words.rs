@@ -2,44 +2,38 @@
 
 use crate::wire::chat::Part;
 use crate::wire::chat::lenient::Text;
-use crate::wire::scan;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
 use std::fmt;
 
 /// The messages of a request; `None` if they are none.
 pub fn said(messages: &str) -> Option<Vec<Said<'_>>> {
-    glance(messages).or_else(|| serde_json::from_str(messages).ok())
+    serde_json::from_str(messages).ok().map(|Talk(all)| all)
 }
 
-/// Messages as nearly all are: objects with plain texts, which are cut out without being parsed. `None`
-/// for any other, also for one that spells a key with escapes or twice.
-fn glance(messages: &str) -> Option<Vec<Said<'_>>> {
-    let mut all = Vec::new();
-    scan::objects(messages.as_bytes(), |object| {
-        let (mut role, mut content, mut odd) = (None, None, false);
-        scan::members(object, |key, value| {
-            odd |= match key {
-                b"role" => role.replace(plain(value)).is_some(),
-                b"content" => content.replace(plain(value)).is_some(),
-                other => other.contains(&b'\\'),
-            };
-        })?;
-        if odd {
-            return None;
+/// Messages in a list that is made once, and not as it grows.
+struct Talk<'a>(Vec<Said<'a>>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Talk<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Messages;
+        impl<'de> Visitor<'de> for Messages {
+            type Value = Talk<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array of messages")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Talk<'de>, A::Error> {
+                let mut all = Vec::with_capacity(8);
+                while let Some(message) = list.next_element()? {
+                    all.push(message);
+                }
+                Ok(Talk(all))
+            }
         }
-        let role = Text(Cow::Borrowed(role.unwrap_or(Some(""))?));
-        let content = content.map_or(Some(Words::Nothing), |text| Some(Words::Text(Cow::Borrowed(text?))))?;
-        all.push(Said { role, content });
-        Some(())
-    })?;
-    Some(all)
-}
-
-/// The inside of a JSON string without escapes.
-fn plain(value: &[u8]) -> Option<&str> {
-    let inner = value.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
-    memchr::memchr(b'\\', inner).is_none().then(|| std::str::from_utf8(inner).ok())?
+        deserializer.deserialize_seq(Messages)
+    }
 }
 
 /// A message.
@@ -151,26 +145,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_out_is_what_is_parsed() {
-        for (messages, glanced) in [
-            (r#"[{"role":"user","content":"a"}, {"content" : "b","role":"user","x":{"role":"z"}}]"#, true),
-            (r#"[{"role":"user","content":"é"},{"role":"system","content":"no"}]"#, true),
-            (r#"[{"role":"user"},{"role":"user","content":"a"}]"#, true),
-            (r#"[{"role":"user","content":null},{"role":"user","content":"a\"b"}]"#, false),
-            (r#"[{"role":"us\u0065r","cont\u0065nt":"a"}]"#, false),
-            (r#"[{"role":"user","content":[{"type":"text","text":"a"}]}]"#, false),
-            (r#"[{"role":"user","content":7}]"#, false),
-            (r#"[{"role":"user","content":"a"},7]"#, false),
+    fn keys_are_read_however_they_are_spelled() {
+        for messages in [
+            r#"[{"role":"user","content":"hidden"}]"#,
+            r#"[{"role":"us\u0065r","cont\u0065nt":"hidden"}]"#,
+            r#"[{"content" : "hidden","role":"user","x":{"role":"z"}},{"role":"user","content":null}]"#,
         ] {
-            assert_eq!(glance(messages).is_some(), glanced, "{messages}");
-            let parsed: Option<Vec<Said<'_>>> = serde_json::from_str(messages).ok();
-            assert_eq!(said(messages).map(|all| all.len()), parsed.map(|all| all.len()), "{messages}");
+            assert_eq!(texts(messages, "user").as_deref(), Some("hidden"), "{messages}");
         }
-        assert_eq!(
-            texts(r#"[{"role":"us\u0065r","cont\u0065nt":"hidden"}]"#, "user").as_deref(),
-            Some("hidden")
-        );
-        let twice = r#"[{"role":"user","content":"a","content":"b"}]"#;
-        assert!(glance(twice).is_none() && said(twice).is_none(), "nobody knows which of them counts");
+        for none in [
+            r#"[{"role":"user","content":"a","content":"b"}]"#,
+            r#"[{"role":"user","content":7}]"#,
+            r#"[{"role":"user","content":"a"},7]"#,
+        ] {
+            assert_eq!(texts(none, "user"), None, "{none}");
+        }
     }
 }
