@@ -21,8 +21,15 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use words::Said;
 
 /// Its entry in the list of plugins.
-pub static KIND: PluginKind =
-    PluginKind { name: "ai-prompt-guard", priority: 771, schema, rules, consumer_scope: true, build };
+pub static KIND: PluginKind = PluginKind {
+    name: "ai-prompt-guard",
+    priority: 771,
+    schema,
+    rules,
+    protocols: super::HTTP,
+    consumer_scope: true,
+    build,
+};
 
 /// `config`.
 pub fn schema() -> Record {

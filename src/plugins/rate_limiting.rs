@@ -18,8 +18,15 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 /// Its entry in the list of plugins.
-pub static KIND: PluginKind =
-    PluginKind { name: "rate-limiting", priority: 910, schema, rules, consumer_scope: true, build };
+pub static KIND: PluginKind = PluginKind {
+    name: "rate-limiting",
+    priority: 910,
+    schema,
+    rules,
+    protocols: super::HTTP,
+    consumer_scope: true,
+    build,
+};
 
 /// Shortest first.
 const PERIODS: [&str; 6] = ["second", "minute", "hour", "day", "month", "year"];
@@ -182,18 +189,20 @@ impl Plugin for Limiter {
         let now = i64::try_from(x.started_at / 1000).unwrap_or(i64::MAX);
         let (passes, standings) = counter::count(self.plugin, self.caller(x, head), &self.limits, now);
         if !self.settings.hide_client_headers {
-            x.answer.added.extend(headers(&standings));
+            for (name, value) in headers(&standings) {
+                x.answer.add(name, value);
+            }
         }
         if passes {
             return Step::Next;
         }
         let spent = standings.iter().filter(|standing| standing.remaining == 0);
         let wait = spent.map(|standing| standing.reset).max().unwrap_or(1);
-        x.answer.added.push((http::header::RETRY_AFTER, HeaderValue::from(wait)));
+        x.answer.add(http::header::RETRY_AFTER, HeaderValue::from(wait));
         let body = json!({"message": self.settings.error_message, "request_id": x.id.as_str()});
         Step::Reply(Box::new(Reply {
             status: self.settings.error_code,
-            content_type: "application/json; charset=utf-8".to_owned(),
+            content_type: Some("application/json; charset=utf-8".to_owned()),
             body: body.to_string().into(),
         }))
     }
