@@ -44,7 +44,7 @@ impl Gateway {
     async fn serve(&self, session: &mut Session, x: &mut Exchange) -> Result<bool, Stop> {
         route(session, x)?;
         let Some(entry) = x.entry().cloned() else { return Ok(false) };
-        phases::run(&entry, Phase::Head, x, session.req_header_mut())?;
+        phases::run(&entry, Phase::Head, x, session.req_header_mut()).await?;
         let chain = entry.chain_of(x.consumer.as_deref());
         if chain.rewrites() && chain.reads_before_rewriting() {
             let why = "a plugin of this route looks for a key in the body, which another one rewrites: \

@@ -137,7 +137,7 @@ pub async fn serve(
         stream: false,
         account: None,
     });
-    phases::run(&entry, Phase::Body, x, session.req_header_mut())?;
+    phases::run(&entry, Phase::Body, x, session.req_header_mut()).await?;
     attempts(connections, session, x, &targets).await?;
     Ok(())
 }

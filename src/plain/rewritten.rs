@@ -40,7 +40,7 @@ pub async fn serve(
     let body = read(session, x, patience).await?;
     let client = session.req_header().clone();
     let body = phases::rewrite_request(connections, &client, x, body).await?;
-    phases::run(&entry, Phase::Body, x, session.req_header_mut())?;
+    phases::run(&entry, Phase::Body, x, session.req_header_mut()).await?;
     let request = encode(session, x, upstream, body);
     forward(connections, session, x, (&entry, upstream, &request)).await.map_err(Stop::Error)
 }

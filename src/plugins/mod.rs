@@ -91,6 +91,9 @@ pub fn find(name: &str) -> Option<&'static PluginKind> {
 #[derive(Clone, Copy)]
 pub struct Conf<'a> {
     pub id: Uuid,
+    /// The route and the service that the instance is bound to.
+    pub route: Option<Uuid>,
+    pub service: Option<Uuid>,
     pub name: &'static str,
     pub config: &'a Value,
     /// Of the service that the route belongs to.
@@ -145,6 +148,9 @@ impl From<Error> for Stop {
 /// What a plugin waits for. Boxed: only requests that meet such a plugin pay for it.
 pub type Wait<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 
+/// A step that is waited for.
+pub type Steps<'a> = Pin<Box<dyn Future<Output = Step> + Send + 'a>>;
+
 /// What a plugin that waits works with.
 pub struct Turn<'a> {
     pub x: &'a mut Exchange,
@@ -176,6 +182,16 @@ pub trait Plugin: Send + Sync + 'static {
     /// Before the upstream is chosen, in order of priority.
     fn request(&self, _x: &mut Exchange, _head: &mut RequestHeader) -> Step {
         Step::Next
+    }
+
+    /// Whether `wait` is called instead of `request`.
+    fn waits(&self) -> bool {
+        false
+    }
+
+    /// The same as `request` for plugins that ask others.
+    fn wait<'a>(&'a self, x: &'a mut Exchange, head: &'a mut RequestHeader) -> Steps<'a> {
+        Box::pin(std::future::ready(self.request(x, head)))
     }
 
     /// The largest body it reads, if `request` reads it: then it is called when the body is there.
