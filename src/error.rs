@@ -56,6 +56,8 @@ pub enum Kind {
     SlowBody,
     /// The body is over `max_request_body_size`.
     TooLarge,
+    /// The body is larger than the configuration allows, or does not say how large it is.
+    Oversized,
     /// The client hung up before it got its answer.
     ClientGone,
     /// No route matches.
@@ -110,6 +112,7 @@ impl Kind {
             Self::BadHead => (400, "bad_head", Client, Core, None),
             Self::SlowBody => (408, "slow_body", Client, Core, None),
             Self::TooLarge => (413, "too_large", Client, Ai, None),
+            Self::Oversized => (413, "oversized", Client, Core, None),
             Self::ClientGone => (499, "client_gone", Client, Core, None),
             Self::NoRoute => (404, "no_route", Client, Core, None),
             Self::NeedsHttps => (426, "needs_https", Client, Core, None),
@@ -161,13 +164,15 @@ impl Kind {
 #[derive(Clone, Debug)]
 pub struct Error {
     kind: Kind,
+    /// In place of the kind's, where the configuration names one.
+    status: Option<u16>,
     message: Cow<'static, str>,
 }
 
 impl Error {
     /// An error with a message for the client: it says what to change, and holds no secret.
     pub fn new(kind: Kind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, status: None, message: message.into() }
     }
 
     /// The client's request is wrong (400, in the AI plugins' shape).
@@ -178,6 +183,18 @@ impl Error {
     /// The provider's answer is wrong (500, in the AI plugins' shape).
     pub fn bad_reply(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Kind::BadReply, message)
+    }
+
+    /// The same under another status than its kind's.
+    #[must_use]
+    pub fn with_status(mut self, status: u16) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    /// The status the client sees.
+    pub fn status(&self) -> u16 {
+        self.status.unwrap_or(self.kind.status())
     }
 
     /// What kind of error it is.

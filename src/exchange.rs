@@ -2,7 +2,7 @@
 
 use crate::accept::id::RequestId;
 use crate::config::entities::Consumer;
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::meter::account::Account;
 use crate::meter::metrics::SERIES;
 use crate::plugins::chain::Chain;
@@ -28,6 +28,12 @@ pub struct Exchange {
     pub snapshot: Arc<Snapshot>,
     /// Who connected.
     pub client: Option<IpAddr>,
+    /// The two ends of its connection.
+    pub ends: Ends,
+    /// What its own caller knows it by, or a plugin made for it.
+    pub correlation_id: Option<String>,
+    /// How much more body than its head says may come, if a plugin bounds it.
+    pub bound: Option<Bound>,
     pub route: Option<Matched>,
     pub consumer: Option<Arc<Consumer>>,
     pub ai: Option<AiSide>,
@@ -36,6 +42,20 @@ pub struct Exchange {
     /// What plugins asked models on its behalf.
     pub consulted: Consulted,
     _in_flight: InFlight,
+}
+
+/// The two ends of the client's connection, as the gateway's host sees them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ends {
+    pub server: Option<SocketAddr>,
+    pub client: Option<SocketAddr>,
+}
+
+/// The bound of a body whose length is not stated, and what to answer to one beyond.
+pub struct Bound {
+    pub limit: usize,
+    pub taken: usize,
+    pub error: Error,
 }
 
 /// The matched route.
@@ -141,10 +161,17 @@ pub struct AnswerSide {
     pub headers: Option<HeaderMap>,
     pub error: Option<Error>,
     pub client_gone: bool,
-    /// Headers that plugins add to the answer, whoever gives it.
-    pub added: Vec<(HeaderName, HeaderValue)>,
+    /// Headers that plugins add to the answer, whoever gives it, or take away (`None`).
+    pub added: Vec<(HeaderName, Option<HeaderValue>)>,
     /// Where a request is sent that must come by HTTPS: status, and location if it is a redirection.
     pub redirect: Option<(u16, Option<String>)>,
+}
+
+impl AnswerSide {
+    /// Has a header in the answer, whoever gives it.
+    pub fn add(&mut self, name: HeaderName, value: HeaderValue) {
+        self.added.push((name, Some(value)));
+    }
 }
 
 impl Exchange {
@@ -157,6 +184,9 @@ impl Exchange {
             started_at: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
             snapshot,
             client: None,
+            ends: Ends::default(),
+            correlation_id: None,
+            bound: None,
             route: None,
             consumer: None,
             ai: None,
@@ -181,6 +211,24 @@ impl Exchange {
     /// Milliseconds since the request came.
     pub fn age_ms(&self) -> u64 {
         u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The most of a body that is read where `own` is the reader's own bound.
+    pub fn body_limit(&self, own: usize) -> usize {
+        self.bound.as_ref().map_or(own, |bound| bound.limit.min(own))
+    }
+
+    /// The error for a body that could not be read within `body_limit(own)`.
+    pub fn over_bound(&self, error: Error, own: usize) -> Error {
+        let bound = self.bound.as_ref().filter(|bound| bound.limit < own && error.kind() == Kind::TooLarge);
+        bound.map_or(error, |bound| bound.error.clone())
+    }
+
+    /// Counts a piece of a body that is passed on. An error: it is beyond its bound.
+    pub fn take_body(&mut self, length: usize) -> Result<(), Error> {
+        let Some(bound) = &mut self.bound else { return Ok(()) };
+        bound.taken = bound.taken.saturating_add(length);
+        if bound.taken > bound.limit { Err(bound.error.clone()) } else { Ok(()) }
     }
 
     /// The gateway's own part of the time so far.

@@ -6,7 +6,7 @@
 use crate::accept::Patience;
 use crate::attempts;
 use crate::error::{Error, Kind, Result as Served};
-use crate::exchange::{Exchange, Matched};
+use crate::exchange::{Ends, Exchange, Matched};
 use crate::phases::{self, Phase};
 use crate::plain;
 use crate::plugins::Stop;
@@ -44,7 +44,7 @@ impl Gateway {
     async fn serve(&self, session: &mut Session, x: &mut Exchange) -> Result<bool, Stop> {
         route(session, x)?;
         let Some(entry) = x.entry().cloned() else { return Ok(false) };
-        phases::run(&entry, Phase::Head, x, session.req_header_mut())?;
+        phases::run(&entry, Phase::Head, x, session.req_header_mut()).await?;
         let chain = entry.chain_of(x.consumer.as_deref());
         if chain.rewrites() && chain.reads_before_rewriting() {
             let why = "a plugin of this route looks for a key in the body, which another one rewrites: \
@@ -78,6 +78,8 @@ impl Gateway {
 /// Matches the request to a route.
 fn route(session: &Session, x: &mut Exchange) -> Served<()> {
     x.client = attempts::encode::client_ip(session);
+    let inet = |address: Option<&pingora::protocols::l4::socket::SocketAddr>| address?.as_inet().copied();
+    x.ends = Ends { server: inet(session.server_addr()), client: inet(session.client_addr()) };
     let snapshot = x.snapshot.clone();
     let request = session.req_header();
     let target = request.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
@@ -115,7 +117,7 @@ fn service_path(entry: &Entry, found: &Match<'_>) -> String {
 
 /// Answers with an error, unless the client has gone or has had part of an answer.
 async fn refuse(session: &mut Session, x: &mut Exchange, error: Error) {
-    let status = error.kind().status();
+    let status = error.status();
     // A 100 was an answer to the expectation, not to the request.
     let begun = session.response_written().is_some_and(|head| !head.status.is_informational());
     if begun || error.kind() == Kind::ClientGone {
@@ -131,11 +133,17 @@ async fn refuse(session: &mut Session, x: &mut Exchange, error: Error) {
     let accept = session.req_header().headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     let page = local::render(&error, x.id.as_str(), accept);
     x.answer.error = Some(error);
-    answer(session, x, status, page.content_type, page.body).await;
+    answer(session, x, status, Some(page.content_type), page.body).await;
 }
 
 /// Gives an answer of the gateway's own.
-async fn answer(session: &mut Session, x: &mut Exchange, status: u16, content_type: &str, body: Bytes) {
+async fn answer(
+    session: &mut Session,
+    x: &mut Exchange,
+    status: u16,
+    content_type: Option<&str>,
+    body: Bytes,
+) {
     let own = x.age_ms();
     let Ok(mut head) = head::local(status, content_type, &body, own, x.id.as_str()) else { return };
     plain::redirect(&mut head, x.answer.redirect.as_ref());
@@ -172,7 +180,7 @@ impl ProxyHttp for Gateway {
                 Ok(true)
             }
             Err(Stop::Reply(reply)) => {
-                answer(session, x, reply.status, &reply.content_type, reply.body).await;
+                answer(session, x, reply.status, reply.content_type.as_deref(), reply.body).await;
                 Ok(true)
             }
         }
@@ -196,14 +204,14 @@ impl ProxyHttp for Gateway {
         _session: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
-        _x: &mut Exchange,
+        x: &mut Exchange,
     ) -> Result<()> {
         // Pingora writes an empty last piece, as h2 clients send it, as an empty chunk. That is the end
         // of a chunked body already, and the end behind it would be taken for the next request.
         if end && body.as_ref().is_some_and(Bytes::is_empty) {
             *body = None;
         }
-        Ok(())
+        plain::body(body.as_ref(), x)
     }
 
     async fn response_filter(
@@ -235,7 +243,7 @@ impl ProxyHttp for Gateway {
     ) -> FailToProxy {
         let ours = match error.esource() {
             ErrorSource::Downstream => Error::new(Kind::ClientGone, "the client hung up"),
-            _ => plain::failure(error),
+            _ => plain::failure(error, x),
         };
         refuse(session, x, ours).await;
         // With `true` a truncated answer would be ended as if it were whole.

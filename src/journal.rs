@@ -63,6 +63,7 @@ pub fn write(session: &Session, x: &mut Exchange, loggers: &[Arc<dyn Plugin>]) {
         tries: &tries,
         route: route.map(|entry| &entry.route),
         service: route.and_then(|entry| entry.service.as_deref()),
+        correlation_id: x.correlation_id.as_deref(),
         consumer: x.consumer.as_deref(),
         client_ip: client_ip(session),
         started_at: x.started_at,

@@ -21,7 +21,12 @@ pub enum Phase {
 /// Runs the plugins of one phase in order, until one ends the request.
 ///
 /// One of them may find out who the consumer is: from there on the consumer's own instances run.
-pub fn run(entry: &Arc<Entry>, phase: Phase, x: &mut Exchange, head: &mut RequestHeader) -> Result<(), Stop> {
+pub async fn run(
+    entry: &Arc<Entry>,
+    phase: Phase,
+    x: &mut Exchange,
+    head: &mut RequestHeader,
+) -> Result<(), Stop> {
     let mut below = i32::MAX;
     loop {
         let chain = entry.chain_of(x.consumer.as_deref());
@@ -30,7 +35,9 @@ pub fn run(entry: &Arc<Entry>, phase: Phase, x: &mut Exchange, head: &mut Reques
         let (before, behind) = chain.steps().split_at_checked(chain.body_from()).unwrap_or_default();
         let steps = if phase == Phase::Head { before } else { behind };
         for step in steps.iter().filter(|step| step.priority < below) {
-            match step.plugin.request(x, head) {
+            let plugin = &step.plugin;
+            let done = if plugin.waits() { plugin.wait(x, head).await } else { plugin.request(x, head) };
+            match done {
                 Step::Next => {}
                 Step::Fail(error) => return Err(Stop::Error(error)),
                 Step::Reply(reply) => return Err(Stop::Reply(reply)),

@@ -6,6 +6,7 @@ use crate::attempts::encode::{client_ip, forwarded, host};
 use crate::error::{Error, Kind};
 use crate::exchange::{Exchange, Try};
 use crate::respond::head::{self, SERVER, VIA};
+use bytes::Bytes;
 use http::header;
 use http::uri::PathAndQuery;
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -91,9 +92,19 @@ pub fn response(upstream: &mut ResponseHeader, x: &mut Exchange) -> Result<()> {
     Ok(())
 }
 
+/// Watches the client's body on its way to the service.
+pub fn body(piece: Option<&Bytes>, x: &mut Exchange) -> Result<()> {
+    x.take_body(piece.map_or(0, Bytes::len)).map_err(|error| {
+        PingoraError::explain(ErrorType::HTTPStatus(error.status()), "the body is too large")
+    })
+}
+
 /// What the client is told when the service cannot be reached or does not answer.
-pub fn failure(error: &PingoraError) -> Error {
+pub fn failure(error: &PingoraError, x: &mut Exchange) -> Error {
     use ErrorType::{ConnectNoRoute, ConnectTimedout, ReadTimedout, TLSHandshakeTimedout, WriteTimedout};
+    if let Err(error) = x.take_body(0) {
+        return error;
+    }
     match error.etype() {
         ConnectTimedout | ReadTimedout | WriteTimedout | TLSHandshakeTimedout => {
             Error::new(Kind::Timeout, "The upstream server is timing out")

@@ -214,8 +214,15 @@ impl Builder<'_, '_> {
         let own = scope.route.into_iter().flat_map(|route| of(Some(route)));
         for plugin in select(of(None).chain(own), scope) {
             let consumers = &self.consumers;
-            let conf =
-                Conf { id: plugin.id, name: plugin.kind.name, config: &plugin.config, timeouts, consumers };
+            let conf = Conf {
+                id: plugin.id,
+                route: plugin.route,
+                service: plugin.service,
+                name: plugin.kind.name,
+                config: &plugin.config,
+                timeouts,
+                consumers,
+            };
             match (plugin.kind.build)(conf) {
                 Ok(instance) => {
                     self.targets += instance.targets().map_or(0, |targets| targets.list.len());

@@ -52,7 +52,7 @@ pub struct Try<'a> {
     pub id: &'a str,
     pub limits: Limits,
     /// Headers that plugins add to the answer.
-    pub added: Vec<(HeaderName, HeaderValue)>,
+    pub added: Vec<(HeaderName, Option<HeaderValue>)>,
 }
 
 /// What bounds a stream.
@@ -137,7 +137,7 @@ pub async fn serve(
         stream: false,
         account: None,
     });
-    phases::run(&entry, Phase::Body, x, session.req_header_mut())?;
+    phases::run(&entry, Phase::Body, x, session.req_header_mut()).await?;
     attempts(connections, session, x, &targets).await?;
     Ok(())
 }
@@ -178,7 +178,7 @@ async fn bearing(
 /// Tells the client when to come again.
 fn refuse(x: &mut Exchange, error: Error, left: Duration) -> Error {
     let seconds = left.as_millis().div_ceil(1000).max(1);
-    x.answer.added.push((header::RETRY_AFTER, HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX))));
+    x.answer.add(header::RETRY_AFTER, HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX)));
     error
 }
 
@@ -198,9 +198,9 @@ async fn read(
     patience: Patience,
 ) -> Result<Doc> {
     let from = Instant::now();
-    let body = accept::body(&mut session.downstream_session, limit, patience).await;
+    let body = accept::body(&mut session.downstream_session, x.body_limit(limit), patience).await;
     x.answer.waited += from.elapsed();
-    let mut body = body?;
+    let mut body = body.map_err(|error| x.over_bound(error, limit))?;
     if x.chain().rewrites() {
         body = Box::pin(phases::rewrite_request(connections, session.req_header(), x, body)).await?;
     }

@@ -109,7 +109,7 @@ pub fn head() -> Record {
 
 /// A plugin whose kind is known.
 pub fn plugin(kind: &PluginKind) -> Record {
-    let mut record = unknown_plugin();
+    let mut record = any_plugin(kind.protocols);
     record.fields.retain(|field| field.name != "config");
     record.fields.push(Field::record("config", (kind.schema)()).doc("Its own configuration."));
     record.rules((kind.rules)())
@@ -271,7 +271,10 @@ fn route_is_http(route: &Value, out: &mut Problems<'_>) {
 }
 
 fn unknown_plugin() -> Record {
-    let protocols = ["grpc", "grpcs", "http", "https"];
+    any_plugin(plugins::HTTP)
+}
+
+fn any_plugin(protocols: &[&'static str]) -> Record {
     entity(vec![
         Field::text("name").required().doc("Which plugin."),
         Field::checked("instance_name", formats::name).doc("Unique name of this instance."),
@@ -280,7 +283,7 @@ fn unknown_plugin() -> Record {
         Field::new("consumer", Kind::Foreign(CONSUMERS)).doc("Only for this consumer."),
         Field::new("consumer_group", Kind::Foreign(GROUPS)).doc("Only for consumers of this group."),
         Field::new("config", Kind::Any).doc("Its own configuration."),
-        Field::new("protocols", Kind::one_of(&protocols).set())
+        Field::new("protocols", Kind::one_of(protocols).set())
             .required()
             .default(json!(protocols))
             .doc("For requests by these protocols."),

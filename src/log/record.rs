@@ -33,6 +33,8 @@ pub struct Record<'a> {
     pub route: Option<&'a Route>,
     /// The route's service.
     pub service: Option<&'a Service>,
+    /// What ties it to what other parties know of it.
+    pub correlation_id: Option<&'a str>,
     /// Who called.
     pub consumer: Option<&'a Consumer>,
     /// The client's address.
@@ -112,7 +114,7 @@ pub struct Try {
 
 impl Serialize for Record<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut out = serializer.serialize_struct("Record", 16)?;
+        let mut out = serializer.serialize_struct("Record", 17)?;
         out.serialize_field("request", &self.request)?;
         out.serialize_field(
             "upstream_uri",
@@ -134,6 +136,9 @@ impl Serialize for Record<'_> {
         out.serialize_field("client_ip", &self.client_ip)?;
         out.serialize_field("started_at", &self.started_at)?;
         out.serialize_field("source", if self.proxied { "upstream" } else { "kong" })?;
+        if let Some(correlation_id) = self.correlation_id {
+            out.serialize_field("correlation_id", correlation_id)?;
+        }
         out.serialize_field("workspace", WORKSPACE)?;
         out.serialize_field("workspace_name", "default")?;
         if !self.ai.is_empty() {

@@ -88,6 +88,7 @@ fn bare<'a>(headers: &'a HeaderMap, hidden: &'a [&'a str]) -> Record<'a> {
         tries: &[],
         route: None,
         service: None,
+        correlation_id: None,
         consumer: None,
         client_ip: Some(Ipv4Addr::LOCALHOST.into()),
         started_at: 1_700_000_000_123,

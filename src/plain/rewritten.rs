@@ -40,7 +40,7 @@ pub async fn serve(
     let body = read(session, x, patience).await?;
     let client = session.req_header().clone();
     let body = phases::rewrite_request(connections, &client, x, body).await?;
-    phases::run(&entry, Phase::Body, x, session.req_header_mut())?;
+    phases::run(&entry, Phase::Body, x, session.req_header_mut()).await?;
     let request = encode(session, x, upstream, body);
     forward(connections, session, x, (&entry, upstream, &request)).await.map_err(Stop::Error)
 }
@@ -77,9 +77,9 @@ async fn forward(
 async fn read(session: &mut Session, x: &mut Exchange, patience: Patience) -> Result<Bytes> {
     let limit = x.chain().body_limit.unwrap_or_default();
     let from = Instant::now();
-    let body = accept::body(&mut session.downstream_session, limit, patience).await;
+    let body = accept::body(&mut session.downstream_session, x.body_limit(limit), patience).await;
     x.answer.waited += from.elapsed();
-    body
+    body.map_err(|error| x.over_bound(error, limit))
 }
 
 /// The request as the service sees it.

@@ -22,8 +22,15 @@ use std::time::Instant;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 /// Its entry in the list of plugins.
-pub static KIND: PluginKind =
-    PluginKind { name: "ai-prompt-guard", priority: 771, schema, rules, consumer_scope: true, build };
+pub static KIND: PluginKind = PluginKind {
+    name: "ai-prompt-guard",
+    priority: 771,
+    schema,
+    rules,
+    protocols: super::HTTP,
+    consumer_scope: true,
+    build,
+};
 
 /// `config`.
 pub fn schema() -> Record {

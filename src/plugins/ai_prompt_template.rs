@@ -18,6 +18,7 @@ pub static KIND: PluginKind = PluginKind {
     priority: 773,
     schema,
     rules: Vec::new,
+    protocols: super::HTTP,
     consumer_scope: true,
     build,
 };

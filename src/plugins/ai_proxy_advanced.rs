@@ -22,8 +22,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Its entry in the list of plugins.
-pub static KIND: PluginKind =
-    PluginKind { name: "ai-proxy-advanced", priority: 770, schema, rules, consumer_scope: true, build };
+pub static KIND: PluginKind = PluginKind {
+    name: "ai-proxy-advanced",
+    priority: 770,
+    schema,
+    rules,
+    protocols: super::HTTP,
+    consumer_scope: true,
+    build,
+};
 
 /// The criteria by which a failed attempt may be tried elsewhere.
 const CRITERIA: &[&str] = &[

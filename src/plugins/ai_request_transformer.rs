@@ -8,8 +8,15 @@ use bytes::Bytes;
 use std::sync::Arc;
 
 /// Its entry in the list of plugins.
-pub static KIND: PluginKind =
-    PluginKind { name: "ai-request-transformer", priority: 777, schema, rules, consumer_scope: false, build };
+pub static KIND: PluginKind = PluginKind {
+    name: "ai-request-transformer",
+    priority: 777,
+    schema,
+    rules,
+    protocols: super::HTTP,
+    consumer_scope: false,
+    build,
+};
 
 /// `config`.
 pub fn schema() -> Record {

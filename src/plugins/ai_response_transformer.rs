@@ -9,8 +9,15 @@ use serde_json::Value;
 use std::sync::Arc;
 
 /// Its entry in the list of plugins.
-pub static KIND: PluginKind =
-    PluginKind { name: "ai-response-transformer", priority: 768, schema, rules, consumer_scope: true, build };
+pub static KIND: PluginKind = PluginKind {
+    name: "ai-response-transformer",
+    priority: 768,
+    schema,
+    rules,
+    protocols: super::HTTP,
+    consumer_scope: true,
+    build,
+};
 
 /// `config`.
 pub fn schema() -> Record {

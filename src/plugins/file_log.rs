@@ -12,8 +12,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Its entry in the list of plugins.
-pub static KIND: PluginKind =
-    PluginKind { name: "file-log", priority: 9, schema, rules: Vec::new, consumer_scope: true, build };
+pub static KIND: PluginKind = PluginKind {
+    name: "file-log",
+    priority: 9,
+    schema,
+    rules: Vec::new,
+    protocols: super::HTTP,
+    consumer_scope: true,
+    build,
+};
 
 /// `config`.
 pub fn schema() -> Record {

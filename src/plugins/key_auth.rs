@@ -13,8 +13,15 @@ use serde_json::json;
 use std::sync::Arc;
 
 /// Its entry in the list of plugins.
-pub static KIND: PluginKind =
-    PluginKind { name: "key-auth", priority: 1250, schema, rules: Vec::new, consumer_scope: false, build };
+pub static KIND: PluginKind = PluginKind {
+    name: "key-auth",
+    priority: 1250,
+    schema,
+    rules: Vec::new,
+    protocols: super::HTTP,
+    consumer_scope: false,
+    build,
+};
 
 /// `config`.
 pub fn schema() -> Record {
@@ -81,7 +88,7 @@ impl Plugin for KeyAuth {
             Some(Some(consumer)) => greet(x, head, consumer, true).into(),
             Some(None) => Step::Fail(Error::new(ErrorKind::Internal, "An unexpected error occurred")),
             None => {
-                x.answer.added.push((WWW_AUTHENTICATE, self.challenge.clone()));
+                x.answer.add(WWW_AUTHENTICATE, self.challenge.clone());
                 Step::Fail(refused)
             }
         }

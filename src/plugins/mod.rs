@@ -27,13 +27,17 @@ pub mod ai_request_transformer;
 pub mod ai_response_transformer;
 pub mod chain;
 pub mod consumers;
+pub mod correlation_id;
+pub mod cors;
 pub mod file_log;
 pub mod instructions;
+pub mod ip_restriction;
 pub mod key_auth;
 mod pattern;
 pub mod prometheus;
 pub mod rate_limiting;
 pub mod redis;
+pub mod request_size_limiting;
 pub mod request_termination;
 pub mod transformer;
 
@@ -46,15 +50,24 @@ pub struct PluginKind {
     pub schema: fn() -> Record,
     /// The rules over the whole plugin entity, which name fields as `config.x`.
     pub rules: fn() -> Vec<Rule>,
+    /// By which protocols requests may come that it runs for; by all of them unless it says which.
+    pub protocols: &'static [&'static str],
     /// Whether an instance may be bound to a consumer or a group of them.
     pub consumer_scope: bool,
     /// Makes an instance of a checked `config`.
     pub build: fn(Conf<'_>) -> Result<Arc<dyn Plugin>>,
 }
 
+/// The protocols of most plugins.
+pub const HTTP: &[&str] = &["grpc", "grpcs", "http", "https"];
+
 /// Every plugin that a configuration may name.
 pub static KINDS: &[&PluginKind] = &[
+    &correlation_id::KIND,
+    &cors::KIND,
     &key_auth::KIND,
+    &ip_restriction::KIND,
+    &request_size_limiting::KIND,
     &acl::KIND,
     &rate_limiting::KIND,
     &ai_request_transformer::KIND,
@@ -78,6 +91,9 @@ pub fn find(name: &str) -> Option<&'static PluginKind> {
 #[derive(Clone, Copy)]
 pub struct Conf<'a> {
     pub id: Uuid,
+    /// The route and the service that the instance is bound to.
+    pub route: Option<Uuid>,
+    pub service: Option<Uuid>,
     pub name: &'static str,
     pub config: &'a Value,
     /// Of the service that the route belongs to.
@@ -112,7 +128,8 @@ impl From<Result<()>> for Step {
 /// A plugin's own answer.
 pub struct Reply {
     pub status: u16,
-    pub content_type: String,
+    /// `None`: there is no body to speak of.
+    pub content_type: Option<String>,
     pub body: Bytes,
 }
 
@@ -130,6 +147,9 @@ impl From<Error> for Stop {
 
 /// What a plugin waits for. Boxed: only requests that meet such a plugin pay for it.
 pub type Wait<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+
+/// A step that is waited for.
+pub type Steps<'a> = Pin<Box<dyn Future<Output = Step> + Send + 'a>>;
 
 /// What a plugin that waits works with.
 pub struct Turn<'a> {
@@ -162,6 +182,16 @@ pub trait Plugin: Send + Sync + 'static {
     /// Before the upstream is chosen, in order of priority.
     fn request(&self, _x: &mut Exchange, _head: &mut RequestHeader) -> Step {
         Step::Next
+    }
+
+    /// Whether `wait` is called instead of `request`.
+    fn waits(&self) -> bool {
+        false
+    }
+
+    /// The same as `request` for plugins that ask others.
+    fn wait<'a>(&'a self, x: &'a mut Exchange, head: &'a mut RequestHeader) -> Steps<'a> {
+        Box::pin(std::future::ready(self.request(x, head)))
     }
 
     /// The largest body it reads, if `request` reads it: then it is called when the body is there.

@@ -1,9 +1,10 @@
 //! rate-limiting: so many requests in a second, minute, hour, day, month or year.
 
 mod counter;
+mod shared;
 
 use super::redis;
-use super::{Conf, Plugin, PluginKind, Reply, Step};
+use super::{Conf, Plugin, PluginKind, Reply, Step, Steps};
 use crate::config::formats;
 use crate::config::problems::Problems;
 use crate::config::rules::get;
@@ -14,12 +15,20 @@ use counter::{PERIODS as ALL, Period, Standing};
 use http::{HeaderName, HeaderValue};
 use pingora::http::RequestHeader;
 use serde_json::{Map, Value, json};
+use shared::Counters;
 use std::sync::Arc;
 use uuid::Uuid;
 
 /// Its entry in the list of plugins.
-pub static KIND: PluginKind =
-    PluginKind { name: "rate-limiting", priority: 910, schema, rules, consumer_scope: true, build };
+pub static KIND: PluginKind = PluginKind {
+    name: "rate-limiting",
+    priority: 910,
+    schema,
+    rules,
+    protocols: super::HTTP,
+    consumer_scope: true,
+    build,
+};
 
 /// Shortest first.
 const PERIODS: [&str; 6] = ["second", "minute", "hour", "day", "month", "year"];
@@ -44,7 +53,7 @@ pub fn schema() -> Record {
         Field::number("sync_rate", f64::MIN, f64::MAX)
             .required()
             .default(-1)
-            .doc("Seconds between two exchanges with the store; -1 waits for each."),
+            .doc("Accepted; every request is counted in the store at once, as with -1."),
     ]);
     fields.extend(old_redis_fields());
     Record::new(fields).rules(vec![Rule::Check(check_config)])
@@ -137,10 +146,20 @@ struct Settings {
     limit_by: By,
     header_name: Option<String>,
     path: Option<String>,
-    policy: String,
+    policy: Policy,
+    fault_tolerant: bool,
+    redis: redis::Settings,
     hide_client_headers: bool,
     error_code: u16,
     error_message: String,
+}
+
+/// Where counters are kept.
+#[derive(Clone, Copy, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Policy {
+    Local,
+    Redis,
 }
 
 /// Whose requests are counted together.
@@ -159,14 +178,19 @@ struct Limiter {
     plugin: Uuid,
     limits: Vec<(Period, u64)>,
     settings: Settings,
+    shared: Option<Counters>,
 }
 
 fn build(conf: Conf<'_>) -> Built<Arc<dyn Plugin>> {
     let settings: Settings = conf.read()?;
-    if settings.policy != "local" {
-        let message = "policy: only 'local' is served by this release of tollgate";
-        return Err(Error::new(ErrorKind::Unsupported, message));
-    }
+    let shared = match settings.policy {
+        Policy::Local => None,
+        Policy::Redis => {
+            let link = redis::Link::open(settings.redis.clone());
+            let link = link.map_err(|why| Error::new(ErrorKind::Unsupported, why))?;
+            Some(Counters::new(link, conf.route, conf.service))
+        }
+    };
     let limit = |period: Period| {
         let limit = get(conf.config, period.name()).and_then(Value::as_f64)?;
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
@@ -174,51 +198,81 @@ fn build(conf: Conf<'_>) -> Built<Arc<dyn Plugin>> {
         Some((period, limit as u64))
     };
     let limits = ALL.into_iter().filter_map(limit).collect();
-    Ok(Arc::new(Limiter { plugin: conf.id, limits, settings }))
+    Ok(Arc::new(Limiter { plugin: conf.id, limits, settings, shared }))
 }
 
 impl Plugin for Limiter {
     fn request(&self, x: &mut Exchange, head: &mut RequestHeader) -> Step {
-        let now = i64::try_from(x.started_at / 1000).unwrap_or(i64::MAX);
-        let (passes, standings) = counter::count(self.plugin, self.caller(x, head), &self.limits, now);
+        let (kind, caller) = self.caller(x, head);
+        let counted = counter::count(self.plugin, format!("{kind} {caller}"), &self.limits, seconds(x));
+        self.judge(x, counted)
+    }
+
+    fn waits(&self) -> bool {
+        self.shared.is_some()
+    }
+
+    fn wait<'a>(&'a self, x: &'a mut Exchange, head: &'a mut RequestHeader) -> Steps<'a> {
+        Box::pin(async move {
+            let Some(shared) = &self.shared else { return self.request(x, head) };
+            let (_, caller) = self.caller(x, head);
+            match shared.count(&caller, &self.limits, seconds(x)).await {
+                Ok(counted) => self.judge(x, counted),
+                Err(()) if self.settings.fault_tolerant => Step::Next,
+                Err(()) => Step::Fail(Error::new(ErrorKind::Internal, "An unexpected error occurred")),
+            }
+        })
+    }
+}
+
+/// When the request came.
+fn seconds(x: &Exchange) -> i64 {
+    i64::try_from(x.started_at / 1000).unwrap_or(i64::MAX)
+}
+
+impl Limiter {
+    /// Tells the client where it stands, and stops it where it is over.
+    fn judge(&self, x: &mut Exchange, (passes, standings): (bool, Vec<Standing>)) -> Step {
         if !self.settings.hide_client_headers {
-            x.answer.added.extend(headers(&standings));
+            for (name, value) in headers(&standings) {
+                x.answer.add(name, value);
+            }
         }
         if passes {
             return Step::Next;
         }
         let spent = standings.iter().filter(|standing| standing.remaining == 0);
         let wait = spent.map(|standing| standing.reset).max().unwrap_or(1);
-        x.answer.added.push((http::header::RETRY_AFTER, HeaderValue::from(wait)));
+        x.answer.add(http::header::RETRY_AFTER, HeaderValue::from(wait));
         let body = json!({"message": self.settings.error_message, "request_id": x.id.as_str()});
         Step::Reply(Box::new(Reply {
             status: self.settings.error_code,
-            content_type: "application/json; charset=utf-8".to_owned(),
+            content_type: Some("application/json; charset=utf-8".to_owned()),
             body: body.to_string().into(),
         }))
     }
-}
 
-impl Limiter {
-    /// Who is counted: what the configuration names, or else the address.
-    fn caller(&self, x: &Exchange, head: &RequestHeader) -> String {
+    /// Who is counted, as what: what the configuration names, or else the address.
+    fn caller(&self, x: &Exchange, head: &RequestHeader) -> (&'static str, String) {
         let header = || {
             let value = head.headers.get(self.settings.header_name.as_deref()?)?;
-            Some(format!("header {}", value.to_str().ok()?))
+            Some(("header", value.to_str().ok()?.to_owned()))
         };
         let named = match self.settings.limit_by {
             By::Consumer | By::Credential => {
-                x.consumer.as_ref().map(|consumer| format!("consumer {}", consumer.id))
+                x.consumer.as_ref().map(|consumer| ("consumer", consumer.id.to_string()))
             }
             By::Ip => None,
-            By::Service => x.entry().and_then(|entry| entry.route.service).map(|id| format!("service {id}")),
+            By::Service => {
+                x.entry().and_then(|entry| entry.route.service).map(|id| ("service", id.to_string()))
+            }
             By::Header => header(),
             By::Path => {
                 let own = self.settings.path.as_deref().filter(|path| head.uri.path() == *path);
-                own.map(|path| format!("path {path}"))
+                own.map(|path| ("path", path.to_owned()))
             }
         };
-        named.unwrap_or_else(|| format!("ip {}", x.client.map_or_else(String::new, |ip| ip.to_string())))
+        named.unwrap_or_else(|| ("ip", x.client.map_or_else(String::new, |ip| ip.to_string())))
     }
 }
 

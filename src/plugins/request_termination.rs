@@ -18,6 +18,7 @@ pub static KIND: PluginKind = PluginKind {
     priority: 2,
     schema,
     rules: Vec::new,
+    protocols: super::HTTP,
     consumer_scope: true,
     build,
 };
@@ -93,7 +94,7 @@ impl Plugin for Termination {
                 return Step::Next;
             }
         }
-        let content_type = self.content_type.clone();
+        let content_type = Some(self.content_type.clone());
         Step::Reply(Box::new(Reply { status: self.status, content_type, body: self.body.clone() }))
     }
 }

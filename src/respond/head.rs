@@ -67,25 +67,35 @@ pub fn proxied(
     Ok(head)
 }
 
-/// Adds what plugins have to say, over what is there under the same names.
-pub fn add(head: &mut ResponseHeader, added: &[(HeaderName, HeaderValue)]) {
+/// Adds what plugins have to say, over what is there under the same names; a name without a value is
+/// taken away. `Vary` stands beside what is there: who else's answer depends on what stays true.
+pub fn add(head: &mut ResponseHeader, added: &[(HeaderName, Option<HeaderValue>)]) {
     for (name, value) in added {
         // Both are checked already: inserting them does not fail.
-        let _ = head.insert_header(name.clone(), value.clone());
+        let _ = match value {
+            Some(value) if *name == header::VARY => head.append_header(name.clone(), value.clone()).map(drop),
+            Some(value) => head.insert_header(name.clone(), value.clone()),
+            None => {
+                head.remove_header(name);
+                Ok(())
+            }
+        };
     }
 }
 
 /// The head of an answer of the gateway's own.
 pub fn local(
     status: u16,
-    content_type: &str,
+    content_type: Option<&str>,
     body: &Bytes,
     own: u64,
     id: &str,
 ) -> pingora::Result<ResponseHeader> {
     let mut head = ResponseHeader::build_no_case(status, Some(8))?;
     head.insert_header(header::DATE, httpdate::fmt_http_date(std::time::SystemTime::now()))?;
-    head.insert_header(header::CONTENT_TYPE, content_type)?;
+    if let Some(content_type) = content_type {
+        head.insert_header(header::CONTENT_TYPE, content_type)?;
+    }
     head.insert_header(header::CONTENT_LENGTH, body.len())?;
     head.insert_header(header::SERVER, SERVER)?;
     head.insert_header(RESPONSE_LATENCY.clone(), own)?;

@@ -40,7 +40,7 @@ pub fn render(error: &Error, request_id: &str, accept: Option<&str>) -> Local {
             format!("{{\n  \"message\":{},\n  \"request_id\":{}\n}}", quoted(message), quoted(request_id))
         }
     };
-    Local { status: error.kind().status(), content_type, body: body.into() }
+    Local { status: error.status(), content_type, body: body.into() }
 }
 
 /// The type that an `Accept` header likes best, among equals the first. A type that is not offered

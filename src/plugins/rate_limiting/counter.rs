@@ -36,8 +36,20 @@ impl Period {
         }
     }
 
+    /// The most seconds that a window of it has.
+    pub fn longest(self) -> u32 {
+        match self {
+            Self::Second => 1,
+            Self::Minute => 60,
+            Self::Hour => 3600,
+            Self::Day => 86_400,
+            Self::Month => 31 * 86_400,
+            Self::Year => 366 * 86_400,
+        }
+    }
+
     /// When the window around `now` began and ends, in seconds since the epoch (UTC).
-    fn window(self, now: i64) -> (i64, i64) {
+    pub fn window(self, now: i64) -> (i64, i64) {
         let fixed = |length: i64| (now - now.rem_euclid(length), now - now.rem_euclid(length) + length);
         match self {
             Self::Second => fixed(1),
