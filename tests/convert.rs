@@ -162,7 +162,7 @@ services:
   - name: r
     paths: [/r]
     plugins:
-    - {name: cors, config: {}}
+    - {name: bot-detection, config: {}}
     - {name: rate-limiting, _config: limits, config: {hour: 7}, ordering: {before: {}}, run_on: first}
 consumers:
 - {username: alice, basicauth_credentials: [{username: a}]}
@@ -199,7 +199,7 @@ consumers:
         ]
     );
     assert!(
-        report.contains("this gateway has no plugin 'cors': what it did is not done any more"),
+        report.contains("this gateway has no plugin 'bot-detection': what it did is not done any more"),
         "{report}"
     );
 }

@@ -3,6 +3,7 @@
 pub mod ai;
 mod entity;
 mod part;
+pub mod queue;
 pub mod record;
 pub mod sink;
 

@@ -4,6 +4,7 @@
 //! reloaded, so lines never mix. A request never waits for the disk: when a file cannot keep up, records
 //! are dropped and counted.
 
+use super::queue;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -27,17 +28,20 @@ const REMIND: Duration = Duration::from_mins(1);
 
 static FILES: LazyLock<Mutex<HashMap<PathBuf, Arc<Shared>>>> = LazyLock::new(Mutex::default);
 
-/// How many records have been dropped since the start, over all files.
+/// How many records have been dropped since the start, over all files and queues.
 pub fn dropped() -> u64 {
-    lock(&FILES).values().map(|file| file.dropped.load(Ordering::Relaxed)).sum()
+    let files: u64 = lock(&FILES).values().map(|file| file.dropped.load(Ordering::Relaxed)).sum();
+    files + queue::dropped()
 }
 
-/// Waits until everything that has been written so far is in its file; false if `timeout` comes first.
+/// Waits until everything that has been written so far is in its file or
+/// with its receiver; false if `timeout` comes first.
 pub fn flush_all(timeout: Duration) -> bool {
     let until = Instant::now() + timeout;
     let files: Vec<_> = lock(&FILES).values().cloned().collect();
     // One file that cannot be written uses up the time, but the others are written meanwhile.
-    files.iter().all(|file| file.flush(until))
+    let written = files.iter().all(|file| file.flush(until));
+    queue::flush_all(until) && written
 }
 
 /// A plugin instance's way to its file.
@@ -216,7 +220,7 @@ impl Writer {
 }
 
 /// A lock that outlives a panic elsewhere: what it guards is a counter or a map, never half-changed.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

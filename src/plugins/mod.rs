@@ -30,16 +30,20 @@ pub mod consumers;
 pub mod correlation_id;
 pub mod cors;
 pub mod file_log;
+pub mod http_log;
 pub mod instructions;
 pub mod ip_restriction;
 pub mod key_auth;
 mod pattern;
 pub mod prometheus;
+pub mod queue;
 pub mod rate_limiting;
 pub mod redis;
 pub mod request_size_limiting;
 pub mod request_termination;
+pub mod tcp_log;
 pub mod transformer;
+pub mod udp_log;
 
 /// An entry of [`KINDS`]: what the configuration may say of a plugin, and what it becomes.
 pub struct PluginKind {
@@ -78,7 +82,10 @@ pub static KINDS: &[&PluginKind] = &[
     &ai_proxy_advanced::KIND,
     &ai_response_transformer::KIND,
     &prometheus::KIND,
+    &http_log::KIND,
     &file_log::KIND,
+    &udp_log::KIND,
+    &tcp_log::KIND,
     &request_termination::KIND,
 ];
 

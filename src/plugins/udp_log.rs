@@ -1,0 +1,89 @@
+//! udp-log: sends a datagram for every exchange.
+
+use super::file_log::without_lua;
+use super::{Conf, Plugin, PluginKind};
+use crate::config::formats;
+use crate::config::schema::{Field, Kind, Record, Rule};
+use crate::error::Result;
+use crate::log::queue::{Queue, Receiver, Settings as QueueSettings};
+use crate::log::record::Record as LogRecord;
+use std::net::{Ipv4Addr, Ipv6Addr, ToSocketAddrs, UdpSocket};
+use std::sync::Arc;
+
+/// Its entry in the list of plugins.
+pub static KIND: PluginKind = PluginKind {
+    name: "udp-log",
+    priority: 8,
+    schema,
+    rules: Vec::new,
+    protocols: super::HTTP,
+    consumer_scope: true,
+    build,
+};
+
+/// `config`.
+pub fn schema() -> Record {
+    Record::new(vec![
+        Field::checked("host", formats::host).required().doc("Host of the server."),
+        Field::port("port").required().doc("Its port."),
+        Field::above("timeout", 0.0).default(10_000).doc("Accepted; a datagram is not waited for."),
+        Field::new("custom_fields_by_lua", Kind::Map { of: Box::new(Kind::text()), key: None })
+            .doc("Not run by this gateway."),
+    ])
+    .rules(vec![Rule::Check(without_lua)])
+}
+
+/// One datagram each, sent once: nobody says whether it came.
+const QUEUE: QueueSettings = QueueSettings {
+    max_batch_size: 1,
+    max_coalescing_delay: 0.0,
+    max_entries: 10_000,
+    max_bytes: None,
+    max_retry_time: -1.0,
+    initial_retry_delay: 0.01,
+    max_retry_delay: 1.0,
+};
+
+struct UdpLog(Arc<Queue>);
+
+impl Plugin for UdpLog {
+    fn logs(&self) -> bool {
+        true
+    }
+
+    fn log(&self, record: &LogRecord<'_>) {
+        self.0.write(record);
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Server {
+    host: String,
+    port: u16,
+}
+
+fn build(conf: Conf<'_>) -> Result<Arc<dyn Plugin>> {
+    let server: Server = conf.read()?;
+    let key = format!("{} {}", conf.name, conf.config);
+    Ok(Arc::new(UdpLog(Queue::open(key, &QUEUE, || server))))
+}
+
+impl Server {
+    fn send(&self, record: &[u8]) -> std::io::Result<()> {
+        let mut found = (self.host.as_str(), self.port).to_socket_addrs()?;
+        let to = found.next().ok_or(std::io::ErrorKind::AddrNotAvailable)?;
+        let socket = if to.is_ipv4() {
+            UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?
+        } else {
+            UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))?
+        };
+        socket.send_to(record, to).map(drop)
+    }
+}
+
+impl Receiver for Server {
+    fn take(&mut self, batch: &[Vec<u8>]) -> std::result::Result<(), String> {
+        let told = |error| format!("failed to send to {}:{}: {error}", self.host, self.port);
+        batch.iter().try_for_each(|record| self.send(record)).map_err(told)
+    }
+}
