@@ -96,28 +96,19 @@ impl Snapshot {
             .collect();
         let unrouted = builder.chain(Scope::default(), Timeouts::default());
         let targets = builder.targets;
-        let built = Router::new(&enabled).map_err(|bad| {
-            let mut found = Vec::new();
-            for (_, message) in bad {
-                Problems::new(&mut found).at("routes").push(message);
-            }
-            found
-        });
-        match (built, list.is_empty()) {
-            (Ok(router), true) => {
-                let counts = Counts {
-                    services: services.len(),
-                    routes: entries.len(),
-                    plugins: document.plugins.len(),
-                    targets,
-                };
-                Ok(Self { router, entries, unrouted, counts })
-            }
-            (Err(mut bad), _) => {
+        let counts = Counts {
+            services: services.len(),
+            routes: entries.len(),
+            plugins: document.plugins.len(),
+            targets,
+        };
+        match router(&enabled) {
+            Ok(router) if list.is_empty() => Ok(Self { router, entries, unrouted, counts }),
+            Ok(_) => Err(list),
+            Err(mut bad) => {
                 list.append(&mut bad);
                 Err(list)
             }
-            (Ok(_), false) => Err(list),
         }
     }
 
@@ -233,6 +224,16 @@ impl Builder<'_, '_> {
         }
         Chain::new(built)
     }
+}
+
+fn router(routes: &[Route]) -> Result<Router, Vec<Problem>> {
+    Router::new(routes).map_err(|bad| {
+        let mut found = Vec::new();
+        for (_, message) in bad {
+            Problems::new(&mut found).at("routes").push(message);
+        }
+        found
+    })
 }
 
 fn timeouts(service: &Service) -> Timeouts {

@@ -228,7 +228,7 @@ fn a_taken_port_is_an_error_that_names_it() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("kong.yaml");
     std::fs::write(&file, kong::file(&[])).unwrap();
-    let taken = TcpListener::bind(free()).unwrap();
+    let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let (code, _, stderr) = run(&file, &address);
     assert_eq!(code, 1, "{stderr}");

@@ -12,7 +12,7 @@ use crate::config::target::Operation;
 use crate::error::{Criterion, Error, Kind, Result};
 use crate::exchange::{self, Exchange, Tried};
 use crate::meter::account::Account;
-use crate::meter::metrics::{ANSWERED, Ending};
+use crate::meter::metrics::{ANSWERED, Ending, outcome};
 use crate::respond::head::Latency;
 use crate::target::Targets;
 use crate::target::cooldown;
@@ -367,16 +367,6 @@ fn keep(x: &mut Exchange, mut account: Account) -> Ending {
 }
 
 /// The metric label of an attempt that was answered. A status of success is none if the answer breaks.
-fn outcome(status: u16, ending: Ending) -> &'static str {
-    match status {
-        200..=299 if ending == Ending::Broken => "broken",
-        200..=299 => ANSWERED,
-        429 => "http_429",
-        400..=499 => "http_4xx",
-        _ => "http_5xx",
-    }
-}
-
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -17,6 +17,7 @@ use regex_automata::MatchKind;
 use regex_automata::meta::{BuildError, Regex};
 use regex_automata::nfa::thompson::WhichCaptures;
 use serde_json::Value;
+use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -115,17 +116,15 @@ impl Patterns {
         self.set.is_none() && self.slow.is_empty()
     }
 
-    fn find(&self, text: &str) -> Found {
+    /// `until`: set when the first pattern is tried that needs to be held within a time.
+    fn find(&self, text: &str, until: &OnceCell<Instant>) -> Found {
         if self.set.as_ref().is_some_and(|set| set.is_match(text)) {
             return Found::Yes;
         }
         let mut found = Found::No;
-        if self.slow.is_empty() {
-            return found;
-        }
-        let until = Instant::now() + PATIENCE;
         for (place, pattern) in &self.slow {
-            match pattern.is_match(text, until) {
+            let until = until.get_or_init(|| Instant::now() + PATIENCE);
+            match pattern.is_match(text, *until) {
                 Ok(true) => return Found::Yes,
                 Ok(false) => {}
                 Err(TooLong) => found = Found::Unknown(place.clone()),
@@ -195,7 +194,8 @@ impl Guard {
     }
 
     fn judge(&self, text: &str) -> Result<()> {
-        match self.deny.find(text) {
+        let until = OnceCell::new();
+        match self.deny.find(text, &until) {
             Found::Yes => return Err(blocked()),
             Found::Unknown(place) => return Err(unknown(&place)),
             Found::No => {}
@@ -203,7 +203,7 @@ impl Guard {
         if self.allow.is_empty() {
             return Ok(());
         }
-        match self.allow.find(text) {
+        match self.allow.find(text, &until) {
             Found::Yes => Ok(()),
             Found::No => Err(blocked()),
             Found::Unknown(place) => Err(unknown(&place)),

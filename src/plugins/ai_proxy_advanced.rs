@@ -32,6 +32,17 @@ pub static KIND: PluginKind = PluginKind {
     build,
 };
 
+/// The ways to choose a target.
+const ALGORITHMS: &[&str] = &[
+    "round-robin",
+    "lowest-latency",
+    "lowest-usage",
+    "consistent-hashing",
+    "semantic",
+    "priority",
+    "least-connections",
+];
+
 /// The criteria by which a failed attempt may be tried elsewhere.
 const CRITERIA: &[&str] = &[
     "error",
@@ -145,20 +156,7 @@ fn target_record() -> Record {
 fn balancer_record() -> Record {
     let timeout = |name| Field::integer(name, 1, 2_147_483_646).default(60_000);
     let mut fields = vec![
-        Field::one_of(
-            "algorithm",
-            &[
-                "round-robin",
-                "lowest-latency",
-                "lowest-usage",
-                "consistent-hashing",
-                "semantic",
-                "priority",
-                "least-connections",
-            ],
-        )
-        .default("round-robin")
-        .doc("How a target is chosen."),
+        Field::one_of("algorithm", ALGORITHMS).default("round-robin").doc("How a target is chosen."),
         timeout("connect_timeout").doc("Milliseconds to connect."),
         timeout("read_timeout").doc("Milliseconds between two reads."),
         timeout("write_timeout").doc("Milliseconds between two writes."),

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// Steps that a pattern may take on one text.
 const STEPS: usize = 1_000_000;
 
-/// How long the patterns of one list may take on one text, all together.
+/// How long the patterns of one plugin may take on one text, all together.
 pub const PATIENCE: Duration = Duration::from_millis(25);
 
 /// Bytes that may be read between two looks at the clock. Short texts never come to the first.

@@ -9,7 +9,7 @@ use super::{Choice, Settled, Target};
 use crate::config::target::LoggingConf;
 use crate::error::{Error, Kind, Result};
 use crate::meter::account::{Account, Holder};
-use crate::meter::metrics::{ANSWERED, Ending, UNSPECIFIED};
+use crate::meter::metrics::{Ending, UNSPECIFIED, outcome};
 use crate::provider::{Call, Decoded, Meta, Outbound};
 use crate::upstream::attempt::{Connections, Request};
 use crate::upstream::endpoint::{Endpoint, Timeouts, Way};
@@ -160,7 +160,7 @@ impl<'a> Visit<'a> {
                 return (Some(self.consulted(account, None)), Err(unreached(&error)));
             }
         };
-        metrics.attempt(outcome(fetched.status));
+        metrics.attempt(outcome(fetched.status, Ending::Complete));
         let read = self.read(&fetched, &mut account, question);
         let (model, answer) = match read {
             Ok((model, answer)) => (model, answer),
@@ -281,13 +281,4 @@ fn failed(why: &str) -> Error {
 
 fn unreadable(why: &str) -> Error {
     Error::new(Kind::Unconsulted, format!("failed to convert AI response to Kong format: {why}"))
-}
-
-fn outcome(status: u16) -> &'static str {
-    match status {
-        200..=299 => ANSWERED,
-        429 => "http_429",
-        400..=499 => "http_4xx",
-        _ => "http_5xx",
-    }
 }

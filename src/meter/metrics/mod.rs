@@ -178,6 +178,17 @@ struct Kong {
 /// The outcome of an attempt that brought a good answer.
 pub const ANSWERED: &str = "ok";
 
+/// The outcome of an attempt by its status and by how its answer ended.
+pub fn outcome(status: u16, ending: Ending) -> &'static str {
+    match status {
+        200..=299 if ending == Ending::Broken => "broken",
+        200..=299 => ANSWERED,
+        429 => "http_429",
+        400..=499 => "http_4xx",
+        _ => "http_5xx",
+    }
+}
+
 impl TargetMetrics {
     /// The handles of a target. `model` must come from the configuration.
     pub fn new(provider: &'static str, model: Option<&str>) -> Self {

@@ -112,6 +112,15 @@ impl Decoder {
         Self { exchange: exchange.to_owned(), ..Self::default() }
     }
 
+    fn begin(&mut self, message: &Started<'_>, out: &mut ClientStream) {
+        out.start(message.id.0.as_deref(), message.model.0.as_deref(), None);
+        out.role();
+        // The output's count is only a beginning here, and wrong if the stream breaks.
+        if let Some(usage) = self.count(message.usage) {
+            out.usage(Usage { completion: None, reasoning: None, ..usage });
+        }
+    }
+
     fn start_block(&mut self, index: Option<u64>, block: &Block<'_>, out: &mut ClientStream) {
         match &*block.kind {
             "text" => {
@@ -182,15 +191,7 @@ impl StreamDecoder for Decoder {
         let event: Event<'_> = serde_json::from_slice(frame.data).map_err(|_| undecodable())?;
         let index = event.index.0;
         match &*event.kind {
-            "message_start" => {
-                let message = event.message.0.unwrap_or_default();
-                out.start(message.id.0.as_deref(), message.model.0.as_deref(), None);
-                out.role();
-                // The output's count is only a beginning here, and wrong if the stream breaks.
-                if let Some(usage) = self.count(message.usage) {
-                    out.usage(Usage { completion: None, reasoning: None, ..usage });
-                }
-            }
+            "message_start" => self.begin(&event.message.0.unwrap_or_default(), out),
             "content_block_start" => self.start_block(index, &event.content_block.0.unwrap_or_default(), out),
             "content_block_delta" => self.add(index, &event.delta.0.unwrap_or_default(), out),
             "content_block_stop" => self.end_block(index, out),
