@@ -1,9 +1,10 @@
 //! file-log: writes a JSON line for every exchange.
 
+use super::queued::lua_field;
 use super::{Conf, Plugin, PluginKind};
 use crate::config::problems::Problems;
 use crate::config::rules::{get, is_set};
-use crate::config::schema::{Field, Kind, Record, Rule};
+use crate::config::schema::{Field, Record, Rule};
 use crate::error::Result;
 use crate::log::record::Record as LogRecord;
 use crate::log::sink::FileSink;
@@ -27,8 +28,7 @@ pub fn schema() -> Record {
     Record::new(vec![
         Field::checked("path", file_name).required().doc("The file; it is created if it is not there."),
         Field::flag("reopen", false).doc("Whether the file is opened anew for every line."),
-        Field::new("custom_fields_by_lua", Kind::Map { of: Box::new(Kind::text()), key: None })
-            .doc("Not run by this gateway."),
+        lua_field(),
     ])
     .rules(vec![Rule::Check(without_lua)])
 }

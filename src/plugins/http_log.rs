@@ -1,14 +1,14 @@
 //! http-log: sends the records of exchanges to a server, in batches.
 
 use super::file_log::without_lua;
+use super::queued::{lua_field, queued};
 use super::{Conf, Plugin, PluginKind, queue};
 use crate::config::formats;
 use crate::config::problems::Problems;
 use crate::config::rules::get;
 use crate::config::schema::{Field, Kind, Record, Rule};
 use crate::error::{Error, Kind as ErrorKind, Result};
-use crate::log::queue::{Queue, Receiver, Settings as QueueSettings};
-use crate::log::record::Record as LogRecord;
+use crate::log::queue::{Receiver, Settings as QueueSettings};
 use crate::upstream::attempt::Connections;
 use crate::upstream::endpoint::Timeouts;
 use crate::upstream::fetch::{Call, Limits, fetch, reason};
@@ -53,8 +53,7 @@ pub fn schema() -> Record {
             .doc("Deprecated; use `queue.max_coalescing_delay`."),
         Field::new("headers", headers).secret().doc("Headers of the request."),
         Field::record("queue", queue::record()).required().doc("How records wait."),
-        Field::new("custom_fields_by_lua", Kind::Map { of: Box::new(Kind::text()), key: None })
-            .doc("Not run by this gateway."),
+        lua_field(),
     ])
     .rules(vec![Rule::Check(without_lua), Rule::Check(one_authorization)])
 }
@@ -90,18 +89,6 @@ struct Settings {
     flush_timeout: Option<f64>,
 }
 
-struct HttpLog(Arc<Queue>);
-
-impl Plugin for HttpLog {
-    fn logs(&self) -> bool {
-        true
-    }
-
-    fn log(&self, record: &LogRecord<'_>) {
-        self.0.write(record);
-    }
-}
-
 fn build(conf: Conf<'_>) -> Result<Arc<dyn Plugin>> {
     let mut settings: Settings = conf.read()?;
     // KONG(kong/tools/queue.lua): the old names count where they differ from their old defaults.
@@ -115,8 +102,7 @@ fn build(conf: Conf<'_>) -> Result<Arc<dyn Plugin>> {
     }
     let bad = |why: String| Error::new(ErrorKind::Internal, why);
     let server = Server::new(&settings).map_err(bad)?;
-    let key = format!("{} {}", conf.name, conf.config);
-    Ok(Arc::new(HttpLog(Queue::open(key, &settings.queue, || server))))
+    Ok(queued(conf, &settings.queue, server))
 }
 
 /// The server, with a small runtime of its own: the thread of the queue drives it.

@@ -37,6 +37,7 @@ pub mod key_auth;
 mod pattern;
 pub mod prometheus;
 pub mod queue;
+mod queued;
 pub mod rate_limiting;
 pub mod redis;
 pub mod request_size_limiting;

@@ -1,12 +1,12 @@
 //! tcp-log: sends a JSON line for every exchange to a TCP server.
 
 use super::file_log::without_lua;
+use super::queued::{lua_field, queued};
 use super::{Conf, Plugin, PluginKind};
 use crate::config::formats;
-use crate::config::schema::{Field, Kind, Record, Rule};
+use crate::config::schema::{Field, Record, Rule};
 use crate::error::{Error, Kind as ErrorKind, Result};
-use crate::log::queue::{Queue, Receiver, Settings as QueueSettings};
-use crate::log::record::Record as LogRecord;
+use crate::log::queue::{Receiver, Settings as QueueSettings};
 use std::io::{ErrorKind as IoKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
@@ -32,8 +32,7 @@ pub fn schema() -> Record {
         Field::above("keepalive", 0.0).default(60_000).doc("Accepted; the connection is kept."),
         Field::flag("tls", false).doc("Whether to use TLS; not served yet."),
         Field::text("tls_sni").doc("Server name to ask for."),
-        Field::new("custom_fields_by_lua", Kind::Map { of: Box::new(Kind::text()), key: None })
-            .doc("Not run by this gateway."),
+        lua_field(),
     ])
     .rules(vec![Rule::Check(without_lua)])
 }
@@ -57,27 +56,14 @@ struct Settings {
     tls: bool,
 }
 
-struct TcpLog(Arc<Queue>);
-
-impl Plugin for TcpLog {
-    fn logs(&self) -> bool {
-        true
-    }
-
-    fn log(&self, record: &LogRecord<'_>) {
-        self.0.write(record);
-    }
-}
-
 fn build(conf: Conf<'_>) -> Result<Arc<dyn Plugin>> {
     let settings: Settings = conf.read()?;
     if settings.tls {
         return Err(Error::new(ErrorKind::Unsupported, "tls: is not served by this release of tollgate"));
     }
-    let key = format!("{} {}", conf.name, conf.config);
     let timeout = Duration::from_secs_f64(settings.timeout.clamp(1.0, 1e9) / 1e3);
     let server = Server { host: settings.host, port: settings.port, timeout, stream: None };
-    Ok(Arc::new(TcpLog(Queue::open(key, &QUEUE, || server))))
+    Ok(queued(conf, &QUEUE, server))
 }
 
 struct Server {

@@ -1,12 +1,12 @@
 //! udp-log: sends a datagram for every exchange.
 
 use super::file_log::without_lua;
+use super::queued::{lua_field, queued};
 use super::{Conf, Plugin, PluginKind};
 use crate::config::formats;
-use crate::config::schema::{Field, Kind, Record, Rule};
+use crate::config::schema::{Field, Record, Rule};
 use crate::error::Result;
-use crate::log::queue::{Queue, Receiver, Settings as QueueSettings};
-use crate::log::record::Record as LogRecord;
+use crate::log::queue::{Receiver, Settings as QueueSettings};
 use std::net::{Ipv4Addr, Ipv6Addr, ToSocketAddrs, UdpSocket};
 use std::sync::Arc;
 
@@ -27,8 +27,7 @@ pub fn schema() -> Record {
         Field::checked("host", formats::host).required().doc("Host of the server."),
         Field::port("port").required().doc("Its port."),
         Field::above("timeout", 0.0).default(10_000).doc("Accepted; a datagram is not waited for."),
-        Field::new("custom_fields_by_lua", Kind::Map { of: Box::new(Kind::text()), key: None })
-            .doc("Not run by this gateway."),
+        lua_field(),
     ])
     .rules(vec![Rule::Check(without_lua)])
 }
@@ -44,18 +43,6 @@ const QUEUE: QueueSettings = QueueSettings {
     max_retry_delay: 1.0,
 };
 
-struct UdpLog(Arc<Queue>);
-
-impl Plugin for UdpLog {
-    fn logs(&self) -> bool {
-        true
-    }
-
-    fn log(&self, record: &LogRecord<'_>) {
-        self.0.write(record);
-    }
-}
-
 #[derive(serde::Deserialize)]
 struct Server {
     host: String,
@@ -64,8 +51,7 @@ struct Server {
 
 fn build(conf: Conf<'_>) -> Result<Arc<dyn Plugin>> {
     let server: Server = conf.read()?;
-    let key = format!("{} {}", conf.name, conf.config);
-    Ok(Arc::new(UdpLog(Queue::open(key, &QUEUE, || server))))
+    Ok(queued(conf, &QUEUE, server))
 }
 
 impl Server {

@@ -306,8 +306,17 @@ pub trait StreamDecoder: Send + Sync {
     /// Takes one frame. An error ends the stream visibly.
     fn frame(&mut self, frame: Frame<'_>, out: &mut ClientStream) -> Result<()>;
 
-    /// The stream is over: what is still owed is written now (finish reason, usage, `[DONE]`).
-    fn finish(&mut self, end: End, out: &mut ClientStream) -> Result<()>;
+    /// The stream is over: what is still owed is written now (finish reason, usage, `[DONE]`). Unless a
+    /// dialect knows better, an answer whose end was said is whole if the upstream closed it properly (some
+    /// servers send no last event); without its end, however the connection ended, more was to come.
+    fn finish(&mut self, end: End, out: &mut ClientStream) -> Result<()> {
+        if end == End::Clean && out.is_finished() {
+            out.done();
+        } else if !out.is_done() {
+            out.error(BROKEN_OFF);
+        }
+        Ok(())
+    }
 }
 
 /// What the client reads where a stream ends before its answer does.

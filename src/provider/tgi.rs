@@ -1,7 +1,7 @@
 //! What Text Generation Inference streams, and says of its answers: an event a token, the last one
 //! with the whole text. Llama 2 servers and Hugging Face's endpoints are built on it.
 
-use super::{BROKEN_OFF, End, StreamDecoder, error_text};
+use super::{StreamDecoder, error_text};
 use crate::error::{Error, Result};
 use crate::wire::chat::lenient::{Count, Lenient, Text};
 use crate::wire::client_stream::ClientStream;
@@ -92,13 +92,6 @@ impl StreamDecoder for Decoder {
             }
             out.finish(details.as_ref().map_or("stop", Details::finish_reason));
             out.done();
-        }
-        Ok(())
-    }
-
-    fn finish(&mut self, _end: End, out: &mut ClientStream) -> Result<()> {
-        if !out.is_done() {
-            out.error(BROKEN_OFF);
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! `ConverseStream`'s events.
 
-use super::super::{BROKEN_OFF, End, StreamDecoder};
+use super::super::StreamDecoder;
 use super::decode::{Counts, finish_reason};
 use crate::error::{Error, Result};
 use crate::wire::chat::lenient::{Lenient, Text};
@@ -105,15 +105,6 @@ impl StreamDecoder for Decoder {
         let event: Event<'_> = serde_json::from_slice(frame.data)
             .map_err(|_| Error::bad_reply("failed to decode response from Bedrock"))?;
         self.tell(name, &event, out);
-        Ok(())
-    }
-
-    fn finish(&mut self, end: End, out: &mut ClientStream) -> Result<()> {
-        if end == End::Clean && out.is_finished() {
-            out.done();
-        } else if !out.is_done() {
-            out.error(BROKEN_OFF);
-        }
         Ok(())
     }
 }

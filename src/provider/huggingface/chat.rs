@@ -1,9 +1,7 @@
 //! Chats: OpenAI's dialect, but for the words of older servers, which are put right on the way back.
 
 use super::super::openai::OpenAiDialect;
-use super::super::{
-    BROKEN_OFF, Call, Decoded, Dialect, End, Outbound, StreamDecoder, StreamPlan, error_text,
-};
+use super::super::{Call, Decoded, Dialect, Outbound, StreamDecoder, StreamPlan, error_text};
 use super::{Parameters, Wishes, refused};
 use crate::error::{Error, Result};
 use crate::wire::chat::lenient::{Count, Lenient, Text};
@@ -164,16 +162,6 @@ impl StreamDecoder for Decoder {
             let last = look.finish_reasons().next().is_some();
             let tidy = look.tidy(frame.data, &self.id);
             out.pass(tidy.as_deref().unwrap_or(frame.data), last, &chat::chunk_text(frame.data));
-        }
-        Ok(())
-    }
-
-    /// Older servers end without `[DONE]`.
-    fn finish(&mut self, end: End, out: &mut ClientStream) -> Result<()> {
-        if end == End::Clean && out.is_finished() {
-            out.done();
-        } else if !out.is_done() {
-            out.error(BROKEN_OFF);
         }
         Ok(())
     }

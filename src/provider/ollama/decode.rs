@@ -1,6 +1,6 @@
 //! Ollama's replies and streams in OpenAI's words.
 
-use super::super::{BROKEN_OFF, Call, Decoded, End, StreamDecoder, error_text};
+use super::super::{Call, Decoded, StreamDecoder, error_text};
 use crate::error::{Error, Result};
 use crate::wire::chat::lenient::{Count, Lenient, Text};
 use crate::wire::chat::{Answer, Reply, ToolUse, tool_call_id};
@@ -205,14 +205,6 @@ impl StreamDecoder for Decoder {
             out.usage(said.usage());
             out.finish(said.finish_reason(self.tools > 0, self.limit));
             out.done();
-        }
-        Ok(())
-    }
-
-    fn finish(&mut self, _end: End, out: &mut ClientStream) -> Result<()> {
-        // However the connection ended: without `done` there is more that did not come.
-        if !out.is_done() {
-            out.error(BROKEN_OFF);
         }
         Ok(())
     }
