@@ -32,6 +32,7 @@ pub mod settle;
 
 // Used by all of them, or beside them.
 pub mod admin;
+pub mod clock;
 pub mod convert;
 pub mod error;
 pub mod init;

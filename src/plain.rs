@@ -26,10 +26,10 @@ pub async fn peer(x: &mut Exchange) -> Result<Box<HttpPeer>> {
         Ok(peer) => peer,
         Err(error) => return PingoraError::e_explain(ErrorType::ConnectNoRoute, error.message().to_owned()),
     };
-    let mut peer = (*peer).clone();
+    let address = peer.address;
+    let mut peer = peer.peer.clone();
     peer.options.read_timeout = Some(entry.timeouts.read);
     peer.options.write_timeout = Some(entry.timeouts.write);
-    let address = peer._address.as_inet().copied();
     x.upstream.tries.push(Try { address, at: x.age_ms(), state: None, code: None });
     Ok(Box::new(peer))
 }

@@ -17,15 +17,16 @@ const EDGES: &[(&str, &[&str])] = &[
     // Used by all: they know nobody.
     ("error", &[]),
     ("wire", &["error"]),
+    ("clock", &[]),
     // The stages, in the order of a request's way.
-    ("accept", &["error"]),
+    ("accept", &["clock", "error", "wire"]),
     ("route", &["config"]),
     // A plugin's configuration becomes targets, switches and sinks when it is loaded: the two rooms
     // in which load and request meet.
     ("plugins", &["config", "error", "exchange", "log", "meter", "provider", "target", "upstream", "wire"]),
     ("target", &["config", "error", "meter", "provider", "upstream", "wire"]),
     ("provider", &["config", "error", "wire"]),
-    ("upstream", &["error", "wire"]),
+    ("upstream", &["clock", "error", "wire"]),
     ("respond", &["error"]),
     ("meter", &["error", "wire"]),
     ("log", &["config"]),

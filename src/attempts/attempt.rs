@@ -302,7 +302,7 @@ fn spent(x: &mut Exchange) -> Option<Spent> {
 
 /// Keeps the quota's domain from being asked for as long as the provider wants.
 fn cool(plan: &Plan<'_>, answer: &Answer) {
-    let Some(headers) = answer.headers() else { return };
+    let headers = answer.headers();
     if let Some(time) = cooldown::asked(answer.status(), headers, SystemTime::now()) {
         plan.target.quota.cool(Instant::now(), time);
         plan.target.metrics.cooled();
@@ -322,7 +322,7 @@ async fn drain(mut answer: Answer) {
         Some(answer)
     };
     if let Ok(Some(answer)) = tokio::time::timeout(DRAINING, read).await {
-        answer.done().await;
+        answer.done();
     }
 }
 

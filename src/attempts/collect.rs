@@ -9,8 +9,8 @@ use crate::provider::Decoded;
 use crate::upstream::attempt::Answer;
 use crate::upstream::inflate::Inflate;
 use crate::wire::chat;
-use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, header};
+use bytes::Bytes;
+use http::header;
 use std::borrow::Cow;
 
 /// The largest answer that is held in memory.
@@ -23,17 +23,16 @@ pub async fn reply(
     mut answer: Answer,
     account: &mut Account,
 ) -> Result<Outcome> {
-    let body = down.to_the_end(std::pin::pin!(whole(&mut answer))).await?;
+    let body = down.to_the_end(std::pin::pin!(answer.whole(LIMIT))).await?;
     let status = answer.status();
-    let none = HeaderMap::new();
-    let headers = answer.headers().unwrap_or(&none);
+    let headers = answer.headers();
     let coding = headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
     let read = Inflate::all(coding.unwrap_or_default(), &body).and_then(|plain| decode(current, plain));
     let (plain, decoded) = match read {
         Ok(read) => read,
         Err(error) => {
             // It makes no sense, but it is whole: its connection is as good as before.
-            answer.done().await;
+            answer.done();
             return Err(error);
         }
     };
@@ -52,7 +51,7 @@ pub async fn reply(
     }
     head.insert_header(header::CONTENT_LENGTH, sent.len()).map_err(|_| internal())?;
     let outcome = Outcome { status, headers: current.seen(&head), model };
-    answer.done().await;
+    answer.done();
     down.head(head).await;
     down.body(sent, true).await;
     Ok(outcome)
@@ -74,7 +73,7 @@ pub async fn pass(
     account: &mut Account,
 ) -> Result<Outcome> {
     let status = answer.status();
-    let headers = answer.headers().cloned().unwrap_or_default();
+    let headers = answer.headers().clone();
     let coding = headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
     let mut inflate = match coding {
         Some(coding) if !accepts(down, coding) => Inflate::new(coding),
@@ -111,7 +110,7 @@ pub async fn pass(
         }
     }
     down.end().await;
-    answer.done().await;
+    answer.done();
     if status < 300 {
         let coded = if inflate.is_some() { None } else { coding };
         outcome.model = tap.tell(current, coded, account);
@@ -154,22 +153,6 @@ pub fn tell(plain: &[u8], current: &Try<'_>, account: &mut Account) -> Option<St
     let mut tap = Tap::default();
     tap.keep(plain);
     tap.tell(current, None, account)
-}
-
-async fn whole(answer: &mut Answer) -> Result<Bytes> {
-    let Some(first) = answer.chunk().await? else { return Ok(Bytes::new()) };
-    let Some(second) = answer.chunk().await? else { return Ok(first) };
-    let mut body = BytesMut::with_capacity((first.len() + second.len()) * 2);
-    body.extend_from_slice(&first);
-    let mut piece = Some(second);
-    while let Some(bytes) = piece {
-        if body.len() + bytes.len() > LIMIT {
-            return Err(Error::new(Kind::Unreachable, "the upstream's answer is over 64 MiB"));
-        }
-        body.extend_from_slice(&bytes);
-        piece = answer.chunk().await?;
-    }
-    Ok(body.freeze())
 }
 
 /// Whether two buffers are one.

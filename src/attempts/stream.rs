@@ -39,7 +39,7 @@ pub fn is_stream(answer: &Answer, current: &Try<'_>) -> bool {
     if current.native {
         return current.call.stream;
     }
-    let kind = answer.headers().and_then(|headers| headers.get(header::CONTENT_TYPE));
+    let kind = answer.headers().get(header::CONTENT_TYPE);
     let kind = kind.and_then(|value| value.to_str().ok()).unwrap_or_default();
     if current.settled.operation() == Operation::Preserve {
         return kind.starts_with("text/event-stream");
@@ -64,7 +64,7 @@ pub async fn relay(
     answer: Answer,
     account: &mut Account,
 ) -> Result<Outcome> {
-    let headers = answer.headers().cloned().unwrap_or_default();
+    let headers = answer.headers().clone();
     let coding = headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
     let inflate = coding.and_then(Inflate::new);
     let status = answer.status();
@@ -85,7 +85,7 @@ pub async fn relay(
             flow.finish(down, end).await;
             outcome.model = flow.relay.model();
             if end == End::Clean {
-                flow.answer.done().await;
+                flow.answer.done();
             }
             return Ok(outcome);
         }

@@ -138,8 +138,7 @@ async fn collect(down: &mut Downstream<'_>, x: &mut Exchange, answer: Answer) ->
 
 /// Passes an answer on as it comes.
 async fn relay(down: &mut Downstream<'_>, x: &mut Exchange, mut answer: Answer) -> Result<()> {
-    let none = HeaderMap::new();
-    let headers = answer.headers().unwrap_or(&none);
+    let headers = answer.headers();
     let mut head = proxied(x, answer.status(), headers).map_err(|_| internal())?;
     let framed = head.headers.contains_key(header::CONTENT_LENGTH) || answer.is_bodiless();
     if !framed && down.session.req_header().version == http::Version::HTTP_11 {
@@ -160,7 +159,7 @@ async fn relay(down: &mut Downstream<'_>, x: &mut Exchange, mut answer: Answer) 
     match ended {
         Ok(true) => {
             down.end().await;
-            answer.done().await;
+            answer.done();
         }
         Ok(false) => {}
         Err(error) => {

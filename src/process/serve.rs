@@ -129,6 +129,7 @@ fn add_proxy(server: &mut Server, settings: &Settings, live: Arc<ArcSwap<Snapsho
     // Pingora would panic on a taken port, long after the start line.
     drop(bound(settings.proxy_listen, "proxy listener")?);
     let connections = Arc::new(Connections::new(settings.keepalive_pool));
+    server.add_service(background_service("sweep", Sweeper(connections.clone())));
     let gateway = Gateway::new(live, connections, settings.patience());
     let mut options = HttpServerOptions::default();
     options.h2c = true;
@@ -164,6 +165,21 @@ impl BackgroundService for Model {
         };
         if let Err(error) = served {
             tracing::error!(%error, "the simulated model has stopped");
+        }
+    }
+}
+
+/// Closes upstream connections that nobody has used for long.
+struct Sweeper(Arc<Connections>);
+
+#[async_trait]
+impl BackgroundService for Sweeper {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_secs(5)) => self.0.sweep(),
+                _ = shutdown.changed() => return,
+            }
         }
     }
 }

@@ -1,43 +1,47 @@
 //! One try of one upstream: the request in one write, the head of the answer, then its body.
 //!
-//! HTTP/1.1 by hand on Pingora's pooled streams: its own client session flushes the head before the
-//! body, which costs a packet and a system call on every exchange.
+//! HTTP/1.1 by hand on Pingora's streams: its own client session flushes the head before the body, which
+//! costs a packet and a system call on every exchange, and its pool a task for each connection that waits.
 
+use super::connection::Connection;
 use super::endpoint::{Endpoint, Timeouts};
+use super::pool::Pool;
 use super::tunnel;
+use crate::clock::Elapsed;
 use crate::error::{Error, Kind, Result};
-use bytes::Bytes;
+use crate::wire::h1::{Body, Head, Response, head};
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use pingora::connectors::{ConnectorOptions, TransportConnector};
-use pingora::http::ResponseHeader;
-use pingora::protocols::Stream;
-use pingora::protocols::http::v1::client::HttpSession;
-use pingora::upstreams::peer::Peer;
-use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
 
-/// A body up to this size is copied behind the head, so that both leave in one write.
-const ONE_WRITE: usize = 64 * 1024;
+/// An upstream that refuses a body larger than this may answer before it has read it all.
+const AT_ONCE: usize = 64 * 1024;
 
 /// What a broken upstream would have Kong say.
 pub(super) const INVALID: &str = "An invalid response was received from the upstream server";
 const UNTRUSTED: &str = "the upstream's certificate is not trusted";
 const TIMED_OUT: &str = "The upstream server is timing out";
 
-/// The pool of connections to all upstreams.
+/// The connections to all upstreams.
 pub struct Connections {
     connector: TransportConnector,
+    pool: Pool,
 }
 
 impl Connections {
-    /// A pool that keeps up to `idle` unused connections.
+    /// Connections, of which up to `idle` are kept while unused.
     pub fn new(idle: usize) -> Self {
-        Self { connector: TransportConnector::new(Some(ConnectorOptions::new(idle))) }
+        Self { connector: TransportConnector::new(Some(ConnectorOptions::new(1))), pool: Pool::new(idle) }
+    }
+
+    /// Closes those that have waited too long.
+    pub fn sweep(&self) {
+        self.pool.sweep();
     }
 
     /// Sends a request and reads the head of the answer.
@@ -50,22 +54,22 @@ impl Connections {
         request: &Request,
         timeouts: Timeouts,
     ) -> Result<Answer> {
-        let peer = endpoint.peer().await?;
-        let address = peer._address.as_inet().copied();
-        if let Some(stream) = self.connector.reused_stream(&*peer).await {
-            match exchange(stream, request, timeouts).await {
-                Ok(session) => {
-                    return Ok(self.answer(session, request, endpoint, (peer.reuse_hash(), address)));
+        let known = endpoint.peer().await?;
+        if let Some(mut connection) = self.pool.take(known.key) {
+            match exchange(&mut connection, request, timeouts).await {
+                Ok(head) => {
+                    return Ok(self.answer(connection, head, request, (known.key, known.address), timeouts));
                 }
                 Err(Broken::Stale) => {}
                 Err(Broken::Failed(error)) => return Err(error),
             }
         }
         // Boxed: connecting is rare, and its future is what would make this one large.
-        let connecting = Box::pin(self.connector.new_stream(&*peer));
+        let connecting = Box::pin(self.connector.new_stream(&known.peer));
         let stream = connecting.await.map_err(|error| refused(&error))?;
-        match exchange(stream, request, timeouts).await {
-            Ok(session) => Ok(self.answer(session, request, endpoint, (peer.reuse_hash(), address))),
+        let mut connection = Connection::new(stream);
+        match exchange(&mut connection, request, timeouts).await {
+            Ok(head) => Ok(self.answer(connection, head, request, (known.key, known.address), timeouts)),
             Err(Broken::Stale) => Err(Error::new(Kind::Unreachable, INVALID)),
             Err(Broken::Failed(error)) => Err(error),
         }
@@ -73,13 +77,22 @@ impl Connections {
 
     fn answer(
         self: &Arc<Self>,
-        session: Box<HttpSession>,
+        connection: Connection,
+        head: Response,
         request: &Request,
-        endpoint: &Arc<Endpoint>,
         (key, address): (u64, Option<SocketAddr>),
+        timeouts: Timeouts,
     ) -> Answer {
-        let to_head = request.head.starts_with(b"HEAD ");
-        Answer { session, pool: self.clone(), key, idle: endpoint.idle(), to_head, address }
+        Answer {
+            body: Body::new(head.framing),
+            head,
+            connection,
+            home: self.clone(),
+            key,
+            patience: timeouts.read,
+            to_head: request.head.starts_with(b"HEAD "),
+            address,
+        }
     }
 }
 
@@ -105,52 +118,49 @@ enum Broken {
     Failed(Error),
 }
 
-async fn exchange(stream: Stream, request: &Request, timeouts: Timeouts) -> Result<Box<HttpSession>, Broken> {
-    let mut stream = stream;
+async fn exchange(
+    connection: &mut Connection,
+    request: &Request,
+    timeouts: Timeouts,
+) -> Result<Response, Broken> {
     request.sent.store(true, Ordering::Relaxed);
-    let written = tokio::time::timeout(timeouts.write, write(&mut stream, request)).await;
-    // Boxed: it is a kilobyte, and would be in every future that an answer passes through.
-    let mut session = Box::new(HttpSession::new(stream));
-    session.read_timeout = Some(timeouts.read);
-    match written {
+    match connection.write(&request.head, &request.body, timeouts.write).await {
         Ok(Ok(())) => {}
-        // An upstream that refuses a large body may answer before it has read it all.
-        Ok(Err(_)) if request.body.len() > ONE_WRITE => {}
+        Ok(Err(_)) if request.body.len() > AT_ONCE => {}
         Ok(Err(_)) => return Err(Broken::Stale),
-        Err(_) => return Err(Broken::Failed(Error::new(Kind::Timeout, TIMED_OUT))),
+        Err(Elapsed) => return Err(Broken::Failed(Error::new(Kind::Timeout, TIMED_OUT))),
     }
     loop {
-        if let Err(error) = session.read_response().await {
-            return Err(if is_stale(&error) { Broken::Stale } else { Broken::Failed(failed(&error)) });
+        let head = head(connection, timeouts.read).await?;
+        if !(100..200).contains(&head.status) {
+            return Ok(head);
         }
-        if session.get_status().is_none_or(|status| !status.is_informational()) {
-            session.respect_keepalive();
-            return Ok(session);
+        if head.status == 101 {
+            // Nobody asked for another protocol.
+            return Err(Broken::Failed(Error::new(Kind::Unreachable, INVALID)));
         }
     }
 }
 
-/// Whether the connection broke before a byte of the answer. Only then the request may go out again:
-/// an upstream that had begun to answer had also begun to charge.
-fn is_stale(error: &pingora::Error) -> bool {
-    use pingora::ErrorType::{ConnectionClosed, ReadError};
-    // The text of the pinned release; a text that has changed means no second try.
-    let untouched =
-        error.context.as_ref().is_some_and(|context| context.as_str().ends_with("already read: 0"));
-    matches!(error.etype(), ConnectionClosed | ReadError) && untouched
-}
-
-async fn write(stream: &mut Stream, request: &Request) -> std::io::Result<()> {
-    if request.body.len() <= ONE_WRITE {
-        let mut whole = Vec::with_capacity(request.head.len() + request.body.len());
-        whole.extend_from_slice(&request.head);
-        whole.extend_from_slice(&request.body);
-        stream.write_all(&whole).await?;
-    } else {
-        stream.write_all(&request.head).await?;
-        stream.write_all(&request.body).await?;
+/// The next head. An upstream that had begun to answer had also begun to charge: only before its first byte
+/// the request may go out again.
+async fn head(connection: &mut Connection, limit: Duration) -> Result<Response, Broken> {
+    let invalid = || Broken::Failed(Error::new(Kind::Unreachable, INVALID));
+    loop {
+        if !connection.buf.is_empty() {
+            match Response::read(&mut connection.buf) {
+                Head::Whole(head) => return Ok(head),
+                Head::Partial if connection.buf.len() <= head::LONGEST => {}
+                Head::Partial | Head::Other => return Err(invalid()),
+            }
+        }
+        match connection.read(0, limit).await {
+            Ok(Ok(1..)) => {}
+            Ok(Ok(0) | Err(_)) if connection.buf.is_empty() => return Err(Broken::Stale),
+            Ok(Ok(0) | Err(_)) => return Err(invalid()),
+            Err(Elapsed) => return Err(Broken::Failed(Error::new(Kind::Timeout, TIMED_OUT))),
+        }
     }
-    stream.flush().await
 }
 
 fn refused(error: &pingora::Error) -> Error {
@@ -171,36 +181,25 @@ fn refused(error: &pingora::Error) -> Error {
     }
 }
 
-fn failed(error: &pingora::Error) -> Error {
-    use pingora::ErrorType::{ReadTimedout, WriteTimedout};
-    match error.etype() {
-        ReadTimedout | WriteTimedout => Error::new(Kind::Timeout, TIMED_OUT),
-        _ => Error::new(Kind::Unreachable, INVALID),
-    }
-}
-
 /// An answer whose head has arrived.
 pub struct Answer {
-    session: Box<HttpSession>,
-    pool: Arc<Connections>,
+    head: Response,
+    body: Body,
+    connection: Connection,
+    home: Arc<Connections>,
     key: u64,
-    idle: Duration,
-    /// The answer to a HEAD: its length is that of a body which does not come. Pingora did not see
-    /// the request and would wait for it.
+    /// How long each piece may take.
+    patience: Duration,
+    /// The answer to a HEAD: its length is that of a body which does not come.
     to_head: bool,
     /// Who answered.
     pub address: Option<SocketAddr>,
 }
 
 impl Answer {
-    /// Status, reason and headers.
-    pub fn head(&self) -> Option<&ResponseHeader> {
-        self.session.resp_header()
-    }
-
-    /// The status; 502 if there is none.
+    /// The status.
     pub fn status(&self) -> u16 {
-        self.head().map_or(502, |head| head.status.as_u16())
+        self.head.status
     }
 
     /// Whether no body belongs to the answer, whatever its headers say.
@@ -209,42 +208,109 @@ impl Answer {
     }
 
     /// The headers.
-    pub fn headers(&self) -> Option<&HeaderMap> {
-        self.head().map(|head| &head.headers)
+    pub fn headers(&self) -> &HeaderMap {
+        &self.head.headers
+    }
+
+    /// The headers, to become those of the client's answer.
+    pub fn take_headers(&mut self) -> HeaderMap {
+        std::mem::take(&mut self.head.headers)
     }
 
     /// The next piece of the body; `None` at its end.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
-        if self.to_head {
-            return Ok(None);
+        loop {
+            if let Some(taken) = self.taken() {
+                return taken;
+            }
+            let read = self.connection.read(self.expected(), self.patience).await;
+            let read = read.map_err(|Elapsed| Error::new(Kind::Timeout, TIMED_OUT))?;
+            self.heard(&read)?;
         }
-        self.session.read_body_bytes().await.map_err(|error| failed(&error))
     }
 
     /// The next piece, if it is here already; `None` if it is to be waited for.
     pub fn ready(&mut self) -> Option<Result<Option<Bytes>>> {
-        // Without its timeout the read sets up no timer that would be dropped at once.
-        let timeout = self.session.read_timeout.take();
-        let polled = {
-            let read = std::pin::pin!(self.session.read_body_bytes());
-            read.poll(&mut Context::from_waker(Waker::noop()))
-        };
-        self.session.read_timeout = timeout;
-        match polled {
-            Poll::Ready(piece) => Some(piece.map_err(|error| failed(&error))),
-            Poll::Pending => None,
+        loop {
+            if let Some(taken) = self.taken() {
+                return Some(taken);
+            }
+            let read = self.connection.read_now(self.expected())?;
+            if let Err(error) = self.heard(&read) {
+                return Some(Err(error));
+            }
         }
+    }
+
+    /// The whole body, of at most so many bytes; in one buffer from the start where its length is known.
+    pub async fn whole(&mut self, limit: usize) -> Result<Bytes> {
+        if let Some(length) = self.body.left().and_then(|left| usize::try_from(left).ok())
+            && length <= limit
+            && !self.to_head
+        {
+            while self.connection.buf.len() < length {
+                let left = length - self.connection.buf.len();
+                let read = self.connection.read(left, self.patience).await;
+                let read = read.map_err(|Elapsed| Error::new(Kind::Timeout, TIMED_OUT))?;
+                self.heard(&read)?;
+            }
+            return self
+                .body
+                .take(&mut self.connection.buf)
+                .map(Option::unwrap_or_default)
+                .map_err(|_| broken());
+        }
+        let mut body = BytesMut::new();
+        while let Some(piece) = self.chunk().await? {
+            if body.len() + piece.len() > limit {
+                return Err(Error::new(Kind::Unreachable, format!("the answer is over {limit} bytes")));
+            }
+            body.extend_from_slice(&piece);
+        }
+        Ok(body.freeze())
     }
 
     /// Bounds the wait for each following piece.
     pub fn set_read_timeout(&mut self, timeout: Duration) {
-        self.session.read_timeout = Some(timeout);
+        self.patience = timeout;
     }
 
-    /// The answer is read: its connection goes back to the pool if it can be used again.
-    pub async fn done(self) {
-        if let Some(stream) = Box::pin(self.session.reuse()).await {
-            self.pool.connector.release_stream(stream, self.key, Some(self.idle));
+    /// The answer is read: its connection waits for the next if it can be used again.
+    pub fn done(self) {
+        let Self { head, body, connection, home, key, to_head, .. } = self;
+        let read = to_head || body.is_done();
+        if head.keep_alive && read && connection.buf.is_empty() {
+            home.pool.put(key, connection, super::endpoint::IDLE);
         }
     }
+
+    /// What can be taken without reading: a piece, the end, or an error.
+    fn taken(&mut self) -> Option<Result<Option<Bytes>>> {
+        if self.to_head {
+            return Some(Ok(None));
+        }
+        match self.body.take(&mut self.connection.buf) {
+            Ok(Some(piece)) => Some(Ok(Some(piece))),
+            Ok(None) => self.body.is_done().then_some(Ok(None)),
+            Err(_) => Some(Err(broken())),
+        }
+    }
+
+    /// What is left of the body, as far as a read should make room for it.
+    fn expected(&self) -> usize {
+        self.body.left().map_or(0, |left| left.min(AT_ONCE as u64) as usize)
+    }
+
+    /// What a read says of the body's end.
+    fn heard(&mut self, read: &io::Result<usize>) -> Result<()> {
+        match read {
+            Ok(1..) => Ok(()),
+            Ok(0) if self.body.close() => Ok(()),
+            Ok(0) | Err(_) => Err(broken()),
+        }
+    }
+}
+
+fn broken() -> Error {
+    Error::new(Kind::Unreachable, INVALID)
 }

@@ -5,7 +5,7 @@ use crate::error::{Error, Kind, Result};
 use crate::wire::address::{Address, authority};
 use arc_swap::ArcSwapOption;
 use once_cell::sync::Lazy;
-use pingora::upstreams::peer::HttpPeer;
+use pingora::upstreams::peer::{HttpPeer, Peer};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
@@ -18,7 +18,7 @@ const FRESH: Duration = Duration::from_secs(30);
 
 /// Pooled connections are given up before the usual 60 s to 75 s after which providers drop them:
 /// a request on a connection that just died costs a retry.
-const IDLE: Duration = Duration::from_secs(50);
+pub(super) const IDLE: Duration = Duration::from_secs(50);
 
 /// The limits of one try, from the service or from the balancer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -78,8 +78,16 @@ pub struct Endpoint {
     turn: AtomicUsize,
 }
 
+/// An address of an endpoint, with what the pool knows it by.
+#[derive(Clone)]
+pub struct Known {
+    pub peer: HttpPeer,
+    pub key: u64,
+    pub address: Option<SocketAddr>,
+}
+
 struct Resolved {
-    peers: Vec<Arc<HttpPeer>>,
+    peers: Vec<Arc<Known>>,
     until: Option<Instant>,
 }
 
@@ -122,7 +130,7 @@ impl Endpoint {
     }
 
     /// A peer to connect to; resolved addresses take turns.
-    pub async fn peer(&self) -> Result<Arc<HttpPeer>> {
+    pub async fn peer(&self) -> Result<Arc<Known>> {
         if let Some(known) = &*self.peers.load()
             && known.until.is_none_or(|until| Instant::now() < until)
         {
@@ -158,14 +166,14 @@ impl Endpoint {
         self.hop.as_ref().map_or((&self.host, self.port), |hop| (&hop.host, hop.port))
     }
 
-    fn next(&self, resolved: &Resolved) -> Result<Arc<HttpPeer>> {
+    fn next(&self, resolved: &Resolved) -> Result<Arc<Known>> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let count = resolved.peers.len().max(1);
         let peer = resolved.peers.get(turn % count).cloned();
         peer.ok_or_else(|| Error::new(Kind::Unresolved, "name resolution failed"))
     }
 
-    fn peer_at(&self, ip: IpAddr) -> Arc<HttpPeer> {
+    fn peer_at(&self, ip: IpAddr) -> Arc<Known> {
         // With rustls an empty server name is a handshake error; for an IP literal its own text serves.
         let address = SocketAddr::new(ip, self.dialled().1);
         let mut peer = HttpPeer::new(address, self.tls, self.host.to_string());
@@ -182,12 +190,7 @@ impl Endpoint {
         peer.options.connection_timeout = Some(self.connect);
         peer.options.total_connection_timeout = Some(self.connect);
         peer.options.idle_timeout = Some(IDLE);
-        Arc::new(peer)
-    }
-
-    /// How long an idle connection may wait in the pool.
-    pub fn idle(&self) -> Duration {
-        IDLE
+        Arc::new(Known { key: peer.reuse_hash(), address: peer._address.as_inet().copied(), peer })
     }
 }
 
@@ -201,7 +204,7 @@ mod tests {
         let one = Endpoint::shared(&address, Timeouts::default());
         let two = Endpoint::shared(&Address::parse("http://127.0.0.1:9/y").unwrap(), Timeouts::default());
         assert!(Arc::ptr_eq(&one, &two));
-        assert_eq!(one.peer().await.unwrap()._address.to_string(), "127.0.0.1:9");
+        assert_eq!(one.peer().await.unwrap().address.unwrap().to_string(), "127.0.0.1:9");
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ use super::endpoint::{Endpoint, Timeouts};
 use super::inflate::Inflate;
 use crate::error::{Error, Kind, Result};
 use crate::wire::address::Address;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,9 +73,9 @@ async fn exchange(
 
 /// Reads an answer to its end, and inflates it.
 pub async fn whole(mut answer: Answer, limit: usize) -> Result<Fetched> {
-    let body = if answer.is_bodiless() { Bytes::new() } else { collected(&mut answer, limit).await? };
-    let (status, headers) = (answer.status(), answer.headers().cloned().unwrap_or_default());
-    answer.done().await;
+    let body = if answer.is_bodiless() { Bytes::new() } else { answer.whole(limit).await? };
+    let (status, headers) = (answer.status(), answer.take_headers());
+    answer.done();
     let coding = headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
     let body = Inflate::all(coding.unwrap_or_default(), &body)?;
     Ok(Fetched { status, headers, body })
@@ -109,17 +109,6 @@ pub fn reason(error: &Error) -> &str {
         Kind::Unreachable if error.message() == INVALID => "connection refused or closed",
         _ => error.message(),
     }
-}
-
-async fn collected(answer: &mut Answer, limit: usize) -> Result<Bytes> {
-    let mut body = BytesMut::new();
-    while let Some(piece) = answer.chunk().await? {
-        if body.len() + piece.len() > limit {
-            return Err(Error::new(Kind::Unreachable, format!("the answer is over {limit} bytes")));
-        }
-        body.extend_from_slice(&piece);
-    }
-    Ok(body.freeze())
 }
 
 #[cfg(test)]
