@@ -1,6 +1,6 @@
 //! From an exchange to its log record.
 
-use crate::attempts::encode::{client_ip, host};
+use crate::accept::Client;
 use crate::exchange::{AiSide, Exchange, PluginCall};
 use crate::log::ai::{
     Ai, CompletionDetails, Exchange as AiExchange, Meta, Payload, PromptDetails, TriedTarget, Usage,
@@ -13,13 +13,11 @@ use crate::wire::doc::Doc;
 use bytes::Bytes;
 use http::HeaderMap;
 use http::uri::PathAndQuery;
-use pingora_proxy::Session;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Hands the record of an exchange to every logging plugin.
-pub fn write(session: &Session, x: &mut Exchange, loggers: &[Arc<dyn Plugin>]) {
+pub fn write(client: &Client<'_>, x: &mut Exchange, loggers: &[Arc<dyn Plugin>]) {
     let settlement = x.ai.as_mut().and_then(|ai| Some(ai.account.as_mut()?.settle().clone()));
     let plugin = x.ai.as_ref().map(|ai| ai.targets.plugin.to_string()).unwrap_or_default();
     let entry = x.entry().cloned();
@@ -55,17 +53,17 @@ pub fn write(session: &Session, x: &mut Exchange, loggers: &[Arc<dyn Plugin>]) {
     let statuses = statuses(x);
     let route = x.entry();
     let record = Record {
-        request: request(session, x, &hidden),
+        request: request(client, x, &hidden),
         upstream_uri: x.upstream.uri.as_deref().unwrap_or_default(),
         upstream_status: &statuses,
-        response: response(session, x, &none),
+        response: response(client, x, &none),
         latencies: latencies(x),
         tries: &tries,
         route: route.map(|entry| &entry.route),
         service: route.and_then(|entry| entry.service.as_deref()),
         correlation_id: x.correlation_id.as_deref(),
         consumer: x.consumer.as_deref(),
-        client_ip: client_ip(session),
+        client_ip: client.ip(),
         started_at: x.started_at,
         proxied: x.upstream.status.is_some() && x.answer.error.is_none(),
         ai: &ai,
@@ -87,28 +85,28 @@ fn shown(doc: &Doc, hidden: &[&str]) -> Bytes {
     doc.bytes()
 }
 
-fn request<'a>(session: &'a Session, x: &'a Exchange, hidden: &'a [&'a str]) -> Request<'a> {
-    let head = session.req_header();
-    let port = session.server_addr().and_then(|address| address.as_inet()).map_or(80, SocketAddr::port);
+fn request<'a>(client: &'a Client<'_>, x: &'a Exchange, hidden: &'a [&'a str]) -> Request<'a> {
+    let head = client.head();
+    let port = client.server_addr().map_or(80, |address| address.port());
     Request {
         id: x.id.as_str(),
         method: head.method.as_str(),
         scheme: "http",
-        host: host(session).split(':').next().unwrap_or_default(),
+        host: client.host().split(':').next().unwrap_or_default(),
         port,
         uri: head.uri.path_and_query().map_or("/", PathAndQuery::as_str),
         headers: &head.headers,
-        size: (head_size(&head.headers) + session.body_bytes_read()) as u64,
+        size: (head_size(&head.headers) + client.received()) as u64,
         hidden,
     }
 }
 
-fn response<'a>(session: &Session, x: &'a Exchange, none: &'a HeaderMap) -> Response<'a> {
+fn response<'a>(client: &Client<'_>, x: &'a Exchange, none: &'a HeaderMap) -> Response<'a> {
     let headers = x.answer.headers.as_ref().unwrap_or(none);
     Response {
         status: x.answer.status.unwrap_or(499),
         headers,
-        size: (head_size(headers) + session.body_bytes_sent()) as u64,
+        size: (head_size(headers) + client.sent()) as u64,
     }
 }
 

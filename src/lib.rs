@@ -10,7 +10,9 @@ pub mod state;
 
 // The life of a request.
 pub mod exchange;
+pub mod front;
 pub mod gateway;
+pub mod serving;
 
 // The stages, in order.
 pub mod accept;

@@ -2,7 +2,8 @@
 
 pub mod rewritten;
 
-use crate::attempts::encode::{client_ip, forwarded, host};
+use crate::accept::Client;
+use crate::attempts::encode::forwarded;
 use crate::error::{Error, Kind};
 use crate::exchange::{Exchange, Try};
 use crate::respond::head::{self, SERVER, VIA};
@@ -35,9 +36,10 @@ pub async fn peer(x: &mut Exchange) -> Result<Box<HttpPeer>> {
 }
 
 /// The request as the service sees it.
-pub fn request(session: &Session, upstream: &mut RequestHeader, x: &mut Exchange) -> Result<()> {
+pub fn request(session: &mut Session, upstream: &mut RequestHeader, x: &mut Exchange) -> Result<()> {
     let Some(route) = &x.route else { return Ok(()) };
-    let query = session.req_header().uri.query();
+    let client = Client::Session(session);
+    let query = client.head().uri.query();
     let target = match query {
         Some(query) => format!("{}?{query}", route.path),
         None => route.path.clone(),
@@ -47,12 +49,12 @@ pub fn request(session: &Session, upstream: &mut RequestHeader, x: &mut Exchange
     })?;
     upstream.set_uri(uri.into());
     let own_host = route.entry.upstream.as_ref().map(|upstream| upstream.authority.clone());
-    let host = if route.entry.route.preserve_host { Some(host(session).to_owned()) } else { own_host };
+    let host = if route.entry.route.preserve_host { Some(client.host().to_owned()) } else { own_host };
     if let Some(host) = host {
         upstream.insert_header(header::HOST, host)?;
     }
-    let from = forwarded(session, x);
-    if let Some(ip) = client_ip(session) {
+    let from = forwarded(&client, x);
+    if let Some(ip) = client.ip() {
         let before = upstream.headers.get("x-forwarded-for").and_then(|value| value.to_str().ok());
         let chain = before.map_or_else(|| ip.to_string(), |before| format!("{before}, {ip}"));
         upstream.insert_header("x-forwarded-for", chain)?;

@@ -1,28 +1,25 @@
 //! The end of every exchange: its metrics and its log record.
 
+use crate::accept::Client;
 use crate::exchange::Exchange;
 use crate::journal;
 use crate::meter::metrics::{RouteSample, SERIES};
-use pingora_proxy::Session;
 
 /// Counts and logs an exchange whose answer is out.
-pub fn exchange(session: &Session, x: &mut Exchange) {
-    let status = x
-        .answer
-        .status
-        .unwrap_or_else(|| session.response_written().map_or(499, |head| head.status.as_u16()));
+pub fn exchange(client: &Client<'_>, x: &mut Exchange) {
+    let status = x.answer.status.or_else(|| client.status()).unwrap_or(499);
     x.answer.status = Some(if x.answer.client_gone { 499 } else { status });
     if let Some(error) = &x.answer.error {
         SERIES.error(error.kind());
     }
-    count(session, x, status);
+    count(client, x, status);
     let loggers = x.chain().loggers().to_vec();
     if !loggers.is_empty() {
-        journal::write(session, x, &loggers);
+        journal::write(client, x, &loggers);
     }
 }
 
-fn count(session: &Session, x: &Exchange, status: u16) {
+fn count(client: &Client<'_>, x: &Exchange, status: u16) {
     let own = x.own_time();
     if x.ai.is_some() && x.answer.error.is_none() {
         SERIES.overhead(own);
@@ -43,8 +40,8 @@ fn count(session: &Session, x: &Exchange, status: u16) {
             own,
             upstream,
             total: x.begun.elapsed(),
-            ingress: session.body_bytes_read() as u64,
-            egress: session.body_bytes_sent() as u64,
+            ingress: client.received() as u64,
+            egress: client.sent() as u64,
         },
     );
 }

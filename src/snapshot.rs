@@ -63,6 +63,11 @@ impl Entry {
             .filter_map(|chain| chain.targets.as_ref())
     }
 
+    /// Whether its requests go to models, whoever sends them.
+    pub fn is_ai(&self) -> bool {
+        self.chain.targets.is_some() && self.by_consumer.values().all(|chain| chain.targets.is_some())
+    }
+
     /// The plugins of a request of that consumer.
     pub fn chain_of(&self, consumer: Option<&Consumer>) -> &Chain {
         consumer.and_then(|consumer| self.by_consumer.get(&consumer.id)).unwrap_or(&self.chain)

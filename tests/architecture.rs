@@ -42,15 +42,17 @@ const EDGES: &[(&str, &[&str])] = &[
 
 /// Where the stages meet. They may import what they need, but nobody's entry points.
 const ROOTS: &[&str] = &[
-    "snapshot", "exchange", "gateway", "attempts", "plain", "journal", "settle", "phases", "process", "lib",
-    "main",
+    "snapshot", "exchange", "front", "gateway", "serving", "attempts", "plain", "journal", "settle",
+    "phases", "process", "lib", "main",
 ];
 
 /// Who may know `gateway` and `process`: nothing below hangs on how it is started.
 const TOPS: &[(&str, &[&str])] = &[
-    ("gateway", &["process", "lib"]),
+    ("front", &["process", "lib"]),
+    ("gateway", &["front", "process", "serving", "lib"]),
     ("process", &["main", "lib", "config", "admin"]),
-    ("settle", &["gateway", "lib"]),
+    ("serving", &["front", "gateway", "lib"]),
+    ("settle", &["front", "gateway", "lib"]),
 ];
 
 /// Names that stand only where they are at home, and the rooms that are their home.

@@ -1,7 +1,12 @@
 //! Taking a request in: its whole body, within a size and a time.
 
+pub mod client;
+mod date;
+pub mod direct;
 pub mod form;
 pub mod id;
+
+pub use client::Client;
 
 use crate::error::{Error, Kind, Result};
 use bytes::{Bytes, BytesMut};
@@ -17,10 +22,10 @@ pub struct Patience {
     pub total: Duration,
 }
 
-/// Reads the whole body, of at most `limit` bytes.
+/// Reads the whole body of a request on a connection of Pingora's.
 ///
 /// A body that announces a length over the limit is refused before a byte of it is read.
-pub async fn body(session: &mut ServerSession, limit: usize, patience: Patience) -> Result<Bytes> {
+async fn read(session: &mut ServerSession, limit: usize, patience: Patience) -> Result<Bytes> {
     if declared_length(session).is_some_and(|length| length > limit as u64) {
         session.set_keepalive(None);
         return Err(too_large(limit));

@@ -55,7 +55,7 @@ pub async fn attempt<'a>(
     seat: Seat<'a>,
 ) -> Result<Option<Seat<'a>>> {
     begin(x, &seat);
-    let plan = match Plan::of(down.session, x, round.targets, seat.target) {
+    let plan = match Plan::of(&down.client, x, round.targets, seat.target) {
         Ok(plan) => plan,
         Err(error) => return after_error(down, x, round, seat, error.into()),
     };
@@ -67,7 +67,7 @@ pub async fn attempt<'a>(
     let failure = Failure::of_status(status);
     if let Some(failure) = failure {
         cool(&plan, &answer);
-        if let Some(next) = round.after(failure, &down.session.req_header().method, true) {
+        if let Some(next) = round.after(failure, &down.client.head().method, true) {
             plan.target.metrics.attempt(outcome(status, Ending::Refused));
             supersede(x, account, Ending::Refused);
             note(x, Cow::Owned(format!("http_{status}")), true);
@@ -115,7 +115,7 @@ async fn send(
     if let Some(token) = plan.settled.driver.dialect.identity() {
         token.ready().await;
     }
-    let (request, path) = encode::encode(down.session, x, &plan.settled, &plan.call())?;
+    let (request, path) = encode::encode(&down.client, x, &plan.settled, &plan.call())?;
     x.upstream.uri = Some(path);
     let account = Account::open(plan.holder(x), plan.doc.clone(), x.begun);
     let mut timeouts = targets.timeouts;
@@ -165,7 +165,7 @@ async fn deliver(
 ) -> Result<Ending, Failed> {
     account.head();
     let shown = x.ai.as_ref().is_some_and(|ai| ai.targets.model_header)
-        || down.session.req_header().headers.contains_key("kong-debug");
+        || down.client.head().headers.contains_key("kong-debug");
     let current = Try {
         settled: &plan.settled,
         provider: plan.target.provider,
@@ -253,7 +253,7 @@ fn after_error<'a>(
     let failure = Failure::of(&error);
     let next = failure
         .filter(|_| !down.begun && !down.gone)
-        .and_then(|failure| round.after(failure, &down.session.req_header().method, sent));
+        .and_then(|failure| round.after(failure, &down.client.head().method, sent));
     note(x, Cow::Borrowed(error.kind().label()), next.is_some());
     x.answer.client_gone = gone || down.gone;
     match account {

@@ -25,8 +25,9 @@ pub async fn reply(
 ) -> Result<Outcome> {
     let body = down.to_the_end(std::pin::pin!(answer.whole(LIMIT))).await?;
     let status = answer.status();
-    let headers = answer.headers();
-    let coding = headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
+    let headers = answer.take_headers();
+    let coding = headers.get(header::CONTENT_ENCODING).cloned();
+    let coding = coding.as_ref().and_then(|value| value.to_str().ok());
     let read = Inflate::all(coding.unwrap_or_default(), &body).and_then(|plain| decode(current, plain));
     let (plain, decoded) = match read {
         Ok(read) => read,
@@ -73,13 +74,14 @@ pub async fn pass(
     account: &mut Account,
 ) -> Result<Outcome> {
     let status = answer.status();
-    let headers = answer.headers().clone();
-    let coding = headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
+    let headers = answer.take_headers();
+    let coding = headers.get(header::CONTENT_ENCODING).cloned();
+    let coding = coding.as_ref().and_then(|value| value.to_str().ok());
     let mut inflate = match coding {
         Some(coding) if !accepts(down, coding) => Inflate::new(coding),
         _ => None,
     };
-    let mut head = current.head(status, &headers, false).map_err(|_| internal())?;
+    let mut head = current.head(status, headers, false).map_err(|_| internal())?;
     if inflate.is_some() {
         head.remove_header(&header::CONTENT_ENCODING);
         head.remove_header(&header::CONTENT_LENGTH);
@@ -162,7 +164,7 @@ fn same(a: &Bytes, b: &Bytes) -> bool {
 
 /// Whether the client takes a coding.
 fn accepts(down: &Downstream<'_>, coding: &str) -> bool {
-    let header = down.session.req_header().headers.get(header::ACCEPT_ENCODING);
+    let header = down.client.head().headers.get(header::ACCEPT_ENCODING);
     header.and_then(|value| value.to_str().ok()).is_some_and(|value| {
         value.split(',').any(|item| {
             let (name, quality) = item.split_once(';').unwrap_or((item, ""));

@@ -1,8 +1,8 @@
 //! The client's side of an exchange: written to until it hangs up, and watched while we wait.
 
+use crate::accept::Client;
 use bytes::Bytes;
 use pingora::http::ResponseHeader;
-use pingora_proxy::Session;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ const FLUSH: Duration = Duration::from_millis(20);
 
 /// The client's connection.
 pub struct Downstream<'a> {
-    pub session: &'a mut Session,
+    pub client: Client<'a>,
     /// The client has hung up: nothing is written any more.
     pub gone: bool,
     /// The head of an answer has been written: from here on there is no other answer.
@@ -21,9 +21,9 @@ pub struct Downstream<'a> {
 }
 
 impl<'a> Downstream<'a> {
-    /// Wraps a session.
-    pub fn new(session: &'a mut Session) -> Self {
-        Self { session, gone: false, begun: false, waited: Duration::ZERO }
+    /// A client that waits for its answer.
+    pub fn new(client: Client<'a>) -> Self {
+        Self { client, gone: false, begun: false, waited: Duration::ZERO }
     }
 
     /// Waits for `work`, and gives it up when the client hangs up first.
@@ -31,11 +31,15 @@ impl<'a> Downstream<'a> {
         if self.gone {
             return None;
         }
+        if self.client.flush().await.is_err() {
+            self.gone = true;
+            return None;
+        }
         let from = Instant::now();
         let output = tokio::select! {
             biased;
             output = work => Some(output),
-            _ = self.session.downstream_session.read_body_or_idle(true) => None,
+            () = self.client.hung_up() => None,
         };
         self.gone = output.is_none();
         self.waited += from.elapsed();
@@ -57,33 +61,33 @@ impl<'a> Downstream<'a> {
     /// Writes the head.
     pub async fn head(&mut self, head: ResponseHeader) {
         self.begun = true;
-        if !self.gone && self.session.write_response_header(Box::new(head), false).await.is_err() {
+        if !self.gone && self.client.answer(head, false).await.is_err() {
             self.gone = true;
         }
     }
 
     /// Writes a piece of the body.
     pub async fn body(&mut self, piece: Bytes, end: bool) {
-        if !self.gone && self.session.write_response_body(Some(piece), end).await.is_err() {
+        if !self.gone && self.client.piece(piece, end).await.is_err() {
             self.gone = true;
         }
     }
 
     /// Ends the answer properly.
     pub async fn end(&mut self) {
-        if !self.gone && self.session.write_response_body(None, true).await.is_err() {
+        if !self.gone && self.client.end().await.is_err() {
             self.gone = true;
         }
     }
 
     /// Ends it visibly in the middle: a truncated answer must never look complete.
     pub async fn cut(&mut self) {
-        self.session.set_keepalive(None);
-        if self.session.req_header().version == http::Version::HTTP_2 {
+        self.client.close_after();
+        if self.client.is_h2() {
             // A reset overtakes what is still queued: without a moment the client would not see the
             // error event, at times not even the head.
             tokio::time::sleep(FLUSH).await;
         }
-        self.session.downstream_session.shutdown().await;
+        self.client.shutdown().await;
     }
 }

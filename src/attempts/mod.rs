@@ -15,7 +15,7 @@ pub mod rewritten;
 mod round;
 pub mod stream;
 
-use crate::accept::{self, Patience, form};
+use crate::accept::{Client, Patience, form};
 use crate::config::target::Operation;
 use crate::error::{Error, Result};
 use crate::exchange::{AiSide, Exchange};
@@ -32,7 +32,6 @@ use crate::wire::doc::Doc;
 use downstream::Downstream;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pingora::http::ResponseHeader;
-use pingora_proxy::Session;
 use round::Round;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -76,12 +75,7 @@ pub struct Outcome {
 
 impl Try<'_> {
     /// The head of the client's answer, without length or coding of its body.
-    pub fn head(
-        &self,
-        status: u16,
-        upstream: &HeaderMap,
-        rewritten: bool,
-    ) -> pingora::Result<ResponseHeader> {
+    pub fn head(&self, status: u16, upstream: HeaderMap, rewritten: bool) -> pingora::Result<ResponseHeader> {
         let mut head = head::proxied(status, upstream, rewritten, self.latency, self.id)?;
         if self.settled.operation() != Operation::Preserve {
             // A provider's session cookies belong to the gateway, not to its clients.
@@ -101,7 +95,7 @@ impl Try<'_> {
 
     /// Frames a body of unknown length.
     pub fn chunked(&self, down: &Downstream<'_>, head: &mut ResponseHeader) -> pingora::Result<()> {
-        if down.session.req_header().version == http::Version::HTTP_11 {
+        if down.client.head().version == http::Version::HTTP_11 {
             head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
         }
         Ok(())
@@ -112,16 +106,16 @@ impl Try<'_> {
 pub async fn serve(
     connections: &Arc<Connections>,
     patience: Patience,
-    session: &mut Session,
+    client: &mut Client<'_>,
     x: &mut Exchange,
 ) -> Result<(), Stop> {
     let Some(entry) = x.entry().cloned() else { return Err(collect::internal().into()) };
     let chain = entry.chain_of(x.consumer.as_deref());
     let Some(targets) = chain.targets.clone() else { return Err(collect::internal().into()) };
     let limit = chain.body_limit.unwrap_or(targets.max_body);
-    let doc = read(connections, session, x, (&targets, limit), patience).await?;
+    let doc = read(connections, client, x, (&targets, limit), patience).await?;
     let native = match targets.native {
-        Some(format) => Some(native::read(format, &place(session, x), doc.clone())?),
+        Some(format) => Some(native::read(format, &place(client, x), doc.clone())?),
         None => None,
     };
     x.ai = Some(AiSide {
@@ -137,23 +131,23 @@ pub async fn serve(
         stream: false,
         account: None,
     });
-    phases::run(&entry, Phase::Body, x, session.req_header_mut()).await?;
-    attempts(connections, session, x, &targets).await?;
+    phases::run(&entry, Phase::Body, x, client.head_mut()).await?;
+    attempts(connections, client, x, &targets).await?;
     Ok(())
 }
 
 /// Tries targets until one has answered, or no further one may be tried: then the last error stands.
 async fn attempts(
     connections: &Arc<Connections>,
-    session: &mut Session,
+    client: &mut Client<'_>,
     x: &mut Exchange,
     targets: &Targets,
 ) -> Result<()> {
-    let bearing = bearing(connections, session, x, targets).await;
+    let bearing = bearing(connections, client, x, targets).await;
     let Some(ai) = &x.ai else { return Err(collect::internal()) };
     let mut round = Round::new(targets, &bearing, &ai.doc);
     let mut seat = round.first().map_err(|(error, left)| refuse(x, error, left))?;
-    let mut down = Downstream::new(session);
+    let mut down = Downstream::new(client.lend());
     while let Some(next) = attempt::attempt(connections, &mut down, x, &mut round, seat).await? {
         seat = next;
     }
@@ -163,12 +157,12 @@ async fn attempts(
 /// What the picks for this request rest on. The plugins have edited the prompt by now, or have stopped it.
 async fn bearing(
     connections: &Arc<Connections>,
-    session: &Session,
+    client: &Client<'_>,
     x: &mut Exchange,
     targets: &Targets,
 ) -> Bearing {
     let Some(ai) = x.ai.as_ref().filter(|_| targets.list.len() > 1) else { return Bearing::default() };
-    let seen = Seen { headers: &session.req_header().headers, id: x.id.as_str(), doc: &ai.doc };
+    let seen = Seen { headers: &client.head().headers, id: x.id.as_str(), doc: &ai.doc };
     let from = Instant::now();
     let bearing = targets.balancer.bearing(connections, &seen).await;
     x.upstream.waited += from.elapsed();
@@ -183,28 +177,28 @@ fn refuse(x: &mut Exchange, error: Error, left: Duration) -> Error {
 }
 
 /// Where the request was sent, for clients that speak the provider's own API.
-fn place<'a>(session: &'a Session, x: &'a Exchange) -> Place<'a> {
+fn place<'a>(client: &'a Client<'_>, x: &'a Exchange) -> Place<'a> {
     let captures = x.route.as_ref().map(|route| route.captures.as_slice()).unwrap_or_default();
-    Place { path: session.req_header().uri.path(), captures }
+    Place { path: client.head().uri.path(), captures }
 }
 
 /// The request's body as a document. What cannot be read as JSON is an error, but on routes that
 /// forward what they do not understand.
 async fn read(
     connections: &Arc<Connections>,
-    session: &mut Session,
+    client: &mut Client<'_>,
     x: &mut Exchange,
     (targets, limit): (&Targets, usize),
     patience: Patience,
 ) -> Result<Doc> {
     let from = Instant::now();
-    let body = accept::body(&mut session.downstream_session, x.body_limit(limit), patience).await;
+    let body = client.body(x.body_limit(limit), patience).await;
     x.answer.waited += from.elapsed();
     let mut body = body.map_err(|error| x.over_bound(error, limit))?;
     if x.chain().rewrites() {
-        body = Box::pin(phases::rewrite_request(connections, session.req_header(), x, body)).await?;
+        body = Box::pin(phases::rewrite_request(connections, client.head(), x, body)).await?;
     }
-    let content_type = session.req_header().headers.get(header::CONTENT_TYPE);
+    let content_type = client.head().headers.get(header::CONTENT_TYPE);
     let format = form::format(content_type.and_then(|value| value.to_str().ok()))?;
     let preserve = targets.list.iter().all(|target| target.conf.route_type == Operation::Preserve);
     if preserve {

@@ -1,6 +1,7 @@
 //! What one attempt at a target rests on.
 
 use super::collect;
+use crate::accept::Client;
 use crate::accept::id::RequestId;
 use crate::config::target::{Operation, TargetConf};
 use crate::error::Result;
@@ -12,7 +13,6 @@ use crate::target::template::Source;
 use crate::target::{Choice, Target, Targets};
 use crate::wire::doc::Doc;
 use http::HeaderValue;
-use pingora_proxy::Session;
 
 /// A target, settled for the request that it is to serve.
 pub struct Plan<'a> {
@@ -26,10 +26,15 @@ pub struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     /// Settles the target for this request, and checks that it serves it.
-    pub fn of(session: &Session, x: &mut Exchange, targets: &'a Targets, target: &'a Target) -> Result<Self> {
+    pub fn of(
+        client: &Client<'_>,
+        x: &mut Exchange,
+        targets: &'a Targets,
+        target: &'a Target,
+    ) -> Result<Self> {
         let collects = x.chain().rewrites_answer();
         let Some(ai) = x.ai.as_mut() else { return Err(collect::internal()) };
-        let head = session.req_header();
+        let head = client.head();
         let source = Source {
             headers: &head.headers,
             captures: x.route.as_ref().map(|route| route.captures.as_slice()).unwrap_or_default(),

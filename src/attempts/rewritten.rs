@@ -30,7 +30,7 @@ pub async fn respond(
     let (whole, model) = gather(down, current, answer, account).await?;
     // The exchange with the provider ends here: what the plugins wait for is not its time.
     account.settle();
-    let request = down.session.req_header().clone();
+    let request = down.client.head().clone();
     let whole = phases::rewrite_answer(connections, &request, x, whole).await?;
     let head = head(&whole).map_err(|_| internal())?;
     let outcome = Outcome { status: whole.status, headers: current.seen(&head), model };
@@ -62,7 +62,7 @@ async fn gather(
         (decoded.body, decoded.model)
     };
     let translated = success && !untranslated;
-    let mut head = current.head(fetched.status, &fetched.headers, translated).map_err(|_| internal())?;
+    let mut head = current.head(fetched.status, fetched.headers, translated).map_err(|_| internal())?;
     if translated {
         head.insert_header(header::CONTENT_TYPE, "application/json").map_err(|_| internal())?;
     }
@@ -91,7 +91,7 @@ pub fn head(whole: &Whole) -> pingora::Result<ResponseHeader> {
 
 /// Gives it to the client.
 pub async fn send(down: &mut Downstream<'_>, mut head: ResponseHeader, whole: Whole) {
-    let asked_for_head = down.session.req_header().method == http::Method::HEAD;
+    let asked_for_head = down.client.head().method == http::Method::HEAD;
     if asked_for_head {
         // Of a body that did not come nobody knows the length.
         head.remove_header(&header::CONTENT_LENGTH);

@@ -61,14 +61,14 @@ pub fn is_stream(answer: &Answer, current: &Try<'_>) -> bool {
 pub async fn relay(
     down: &mut Downstream<'_>,
     current: &Try<'_>,
-    answer: Answer,
+    mut answer: Answer,
     account: &mut Account,
 ) -> Result<Outcome> {
-    let headers = answer.headers().clone();
+    let headers = answer.take_headers();
     let coding = headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
     let inflate = coding.and_then(Inflate::new);
     let status = answer.status();
-    let head = stream_head(down, current, status, &headers, inflate.is_some()).map_err(|_| internal())?;
+    let head = stream_head(down, current, status, headers, inflate.is_some()).map_err(|_| internal())?;
     let mut outcome = Outcome { status, headers: current.seen(&head), model: None };
     let mut flow = Flow { answer, inflate, relay: Relay::new(current), account, taken: 0, broken: None };
     let mut end = flow.hold(down, current.limits.first_by).await?;
@@ -265,15 +265,15 @@ fn stream_head(
     down: &Downstream<'_>,
     current: &Try<'_>,
     status: u16,
-    upstream: &HeaderMap,
+    upstream: HeaderMap,
     inflating: bool,
 ) -> pingora::Result<ResponseHeader> {
+    let preserve = current.settled.operation() == Operation::Preserve;
+    let theirs = upstream.get(header::CONTENT_TYPE).filter(|_| preserve).cloned();
     let mut head = current.head(status, upstream, !current.native)?;
     if !current.native {
         let own = header::HeaderValue::from_static("text/event-stream");
-        let theirs =
-            upstream.get(header::CONTENT_TYPE).filter(|_| current.settled.operation() == Operation::Preserve);
-        head.insert_header(header::CONTENT_TYPE, theirs.cloned().unwrap_or(own))?;
+        head.insert_header(header::CONTENT_TYPE, theirs.unwrap_or(own))?;
     } else if inflating {
         head.remove_header(&header::CONTENT_ENCODING);
         head.remove_header(&header::CONTENT_LENGTH);

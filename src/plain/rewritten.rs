@@ -1,10 +1,10 @@
 //! Plain routes on which a plugin rewrites bodies: the request is read whole and sent by ourselves,
 //! because Pingora's pipeline cannot send another body than the one that it reads.
 
-use crate::accept::{self, Patience};
+use crate::accept::{Client, Patience};
 use crate::attempts::collect::internal;
 use crate::attempts::downstream::Downstream;
-use crate::attempts::encode::{forwarded, host};
+use crate::attempts::encode::forwarded;
 use crate::attempts::rewritten;
 use crate::error::{Error, Kind, Result};
 use crate::exchange::{Exchange, Try};
@@ -18,7 +18,6 @@ use crate::upstream::head as wire;
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use pingora::http::ResponseHeader;
-use pingora_proxy::Session;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -30,31 +29,31 @@ const LIMIT: usize = 64 * 1024 * 1024;
 pub async fn serve(
     connections: &Arc<Connections>,
     patience: Patience,
-    session: &mut Session,
+    client: &mut Client<'_>,
     x: &mut Exchange,
 ) -> Result<(), Stop> {
     let Some(entry) = x.entry().cloned() else { return Err(internal().into()) };
     let Some(upstream) = &entry.upstream else {
         return Err(Error::new(Kind::NoService, "no Service found with those values").into());
     };
-    let body = read(session, x, patience).await?;
-    let client = session.req_header().clone();
-    let body = phases::rewrite_request(connections, &client, x, body).await?;
-    phases::run(&entry, Phase::Body, x, session.req_header_mut()).await?;
-    let request = encode(session, x, upstream, body);
-    forward(connections, session, x, (&entry, upstream, &request)).await.map_err(Stop::Error)
+    let body = read(client, x, patience).await?;
+    let head = client.head().clone();
+    let body = phases::rewrite_request(connections, &head, x, body).await?;
+    phases::run(&entry, Phase::Body, x, client.head_mut()).await?;
+    let request = encode(client, x, upstream, body);
+    forward(connections, client, x, (&entry, upstream, &request)).await.map_err(Stop::Error)
 }
 
 /// Sends the request, and gives the client what becomes of the answer.
 async fn forward(
     connections: &Arc<Connections>,
-    session: &mut Session,
+    client: &mut Client<'_>,
     x: &mut Exchange,
     to: (&Entry, &Plain, &Request),
 ) -> Result<()> {
-    let client = session.req_header().clone();
+    let head = client.head().clone();
     let collects = x.chain().rewrites_answer();
-    let mut down = Downstream::new(session);
+    let mut down = Downstream::new(client.lend());
     let answer = send(connections, &mut down, x, to).await;
     let sent = to.2.sent.load(Ordering::Relaxed);
     let answer = answer.map_err(|error| if collects { unserved(&error, sent) } else { error })?;
@@ -63,10 +62,10 @@ async fn forward(
         return relay(&mut down, x, answer).await;
     }
     let fetched = collect(&mut down, x, answer).await?;
-    let head = proxied(x, fetched.status, &fetched.headers).map_err(|_| internal())?;
-    let headers = rewritten::unframed(head.headers.clone());
+    let proxied = proxied(x, fetched.status, fetched.headers).map_err(|_| internal())?;
+    let headers = rewritten::unframed(proxied.headers.clone());
     let whole = Whole { status: fetched.status, headers, body: fetched.body };
-    let whole = phases::rewrite_answer(connections, &client, x, whole).await?;
+    let whole = phases::rewrite_answer(connections, &head, x, whole).await?;
     let head = rewritten::head(&whole).map_err(|_| internal())?;
     note(x, &head);
     rewritten::send(&mut down, head, whole).await;
@@ -74,34 +73,34 @@ async fn forward(
     Ok(())
 }
 
-async fn read(session: &mut Session, x: &mut Exchange, patience: Patience) -> Result<Bytes> {
+async fn read(client: &mut Client<'_>, x: &mut Exchange, patience: Patience) -> Result<Bytes> {
     let limit = x.chain().body_limit.unwrap_or_default();
     let from = Instant::now();
-    let body = accept::body(&mut session.downstream_session, x.body_limit(limit), patience).await;
+    let body = client.body(x.body_limit(limit), patience).await;
     x.answer.waited += from.elapsed();
     body.map_err(|error| x.over_bound(error, limit))
 }
 
 /// The request as the service sees it.
-fn encode(session: &Session, x: &mut Exchange, upstream: &Plain, body: Bytes) -> Request {
-    let client = session.req_header();
-    let query = client.uri.query().unwrap_or_default();
+fn encode(client: &Client<'_>, x: &mut Exchange, upstream: &Plain, body: Bytes) -> Request {
+    let head = client.head();
+    let query = head.uri.query().unwrap_or_default();
     let path = x.route.as_ref().map(|route| route.path.clone()).unwrap_or_default();
     let preserve = x.entry().is_some_and(|entry| entry.route.preserve_host);
     let parts = wire::Parts {
-        method: &client.method,
+        method: &head.method,
         path: &path,
         query: &[query],
-        host: if preserve { host(session) } else { &upstream.authority },
-        client: &client.headers,
+        host: if preserve { client.host() } else { &upstream.authority },
+        client: &head.headers,
         own: &[],
         withheld: None,
         length: body.len(),
-        forwarded: Some(forwarded(session, x)),
+        forwarded: Some(forwarded(client, x)),
     };
-    let head = wire::write(&parts);
+    let written = wire::write(&parts);
     x.upstream.uri = Some(if query.is_empty() { path } else { format!("{path}?{query}") });
-    Request::new(head, body)
+    Request::new(written, body)
 }
 
 /// Sends it, and once more to the next address while nobody has taken it.
@@ -138,10 +137,10 @@ async fn collect(down: &mut Downstream<'_>, x: &mut Exchange, answer: Answer) ->
 
 /// Passes an answer on as it comes.
 async fn relay(down: &mut Downstream<'_>, x: &mut Exchange, mut answer: Answer) -> Result<()> {
-    let headers = answer.headers();
+    let headers = answer.take_headers();
     let mut head = proxied(x, answer.status(), headers).map_err(|_| internal())?;
     let framed = head.headers.contains_key(header::CONTENT_LENGTH) || answer.is_bodiless();
-    if !framed && down.session.req_header().version == http::Version::HTTP_11 {
+    if !framed && down.client.head().version == http::Version::HTTP_11 {
         head.insert_header(header::TRANSFER_ENCODING, "chunked").map_err(|_| internal())?;
     }
     note(x, &head);
@@ -177,7 +176,7 @@ fn received(x: &mut Exchange, down: &mut Downstream<'_>) {
 }
 
 /// The head of the client's answer, from the service's.
-fn proxied(x: &Exchange, status: u16, upstream: &HeaderMap) -> pingora::Result<ResponseHeader> {
+fn proxied(x: &Exchange, status: u16, upstream: HeaderMap) -> pingora::Result<ResponseHeader> {
     let latency = Latency { upstream: Some(millis(x.upstream.waited)), own: millis(x.own_time()) };
     let mut head = head::proxied(status, upstream, false, latency, x.id.as_str())?;
     head::add(&mut head, &x.answer.added);

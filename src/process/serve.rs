@@ -7,6 +7,7 @@ use super::reload::{self, Reloader};
 use super::settings::Settings;
 use super::tokens::TokenKeeper;
 use crate::admin::{self, Door, Facts, Listener};
+use crate::front::Front;
 use crate::gateway::Gateway;
 use crate::log::sink;
 use crate::meter::metrics::SERIES;
@@ -21,7 +22,8 @@ use pingora::apps::HttpServerOptions;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
 use pingora::services::background::{BackgroundService, background_service};
-use pingora_proxy::ProxyServiceBuilder;
+use pingora::services::listening::Service;
+use pingora_proxy::http_proxy;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -130,13 +132,12 @@ fn add_proxy(server: &mut Server, settings: &Settings, live: Arc<ArcSwap<Snapsho
     drop(bound(settings.proxy_listen, "proxy listener")?);
     let connections = Arc::new(Connections::new(settings.keepalive_pool));
     server.add_service(background_service("sweep", Sweeper(connections.clone())));
-    let gateway = Gateway::new(live, connections, settings.patience());
+    let gateway = Gateway { live, connections, patience: settings.patience() };
     let mut options = HttpServerOptions::default();
     options.h2c = true;
-    let mut proxy = ProxyServiceBuilder::new(&server.configuration, gateway)
-        .name("proxy")
-        .server_options(options)
-        .build();
+    let mut pipeline = http_proxy(&server.configuration, gateway.clone());
+    pipeline.server_options = Some(options);
+    let mut proxy = Service::new("proxy".to_owned(), Front::new(gateway, pipeline));
     proxy.threads = Some(settings.threads);
     proxy.add_tcp(&settings.proxy_listen.to_string());
     server.add_service(proxy);

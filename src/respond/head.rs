@@ -25,44 +25,48 @@ pub struct Latency {
     pub own: u64,
 }
 
-/// Headers of the upstream's answer that do not reach the client.
-fn is_dropped(name: &HeaderName, rewritten: bool) -> bool {
-    matches!(*name, header::CONNECTION | header::TRANSFER_ENCODING | header::TRAILER | header::UPGRADE)
-        || matches!(name.as_str(), "keep-alive" | "proxy-connection")
-        || (rewritten
-            && matches!(
-                *name,
-                header::CONTENT_LENGTH
-                    | header::CONTENT_ENCODING
-                    | header::CONTENT_TYPE
-                    | header::ETAG
-                    | header::ACCEPT_RANGES
-            ))
-}
+/// Headers of the upstream's answer that speak of its own connection.
+static HOP: [HeaderName; 6] = [
+    header::CONNECTION,
+    header::TRANSFER_ENCODING,
+    header::TRAILER,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+/// Headers that describe a body which the client does not get.
+const DESCRIPTION: [HeaderName; 5] = [
+    header::CONTENT_LENGTH,
+    header::CONTENT_ENCODING,
+    header::CONTENT_TYPE,
+    header::ETAG,
+    header::ACCEPT_RANGES,
+];
 
 /// The head of an answer that came from an upstream. `rewritten`: its body is no longer the
 /// upstream's, so what described the old one is left out. Nothing is said of the length.
 pub fn proxied(
     status: u16,
-    upstream: &HeaderMap,
+    mut headers: HeaderMap,
     rewritten: bool,
     latency: Latency,
     id: &str,
 ) -> pingora::Result<ResponseHeader> {
-    let mut head = ResponseHeader::build_no_case(status, Some(upstream.len() + 8))?;
-    for (name, value) in upstream {
-        if !is_dropped(name, rewritten) {
-            head.append_header(name.clone(), value.clone())?;
-        }
+    HOP.iter().for_each(|name| drop(headers.remove(name)));
+    if rewritten {
+        DESCRIPTION.iter().for_each(|name| drop(headers.remove(name)));
     }
-    if !upstream.contains_key(header::SERVER) {
-        head.insert_header(header::SERVER, SERVER)?;
-    }
-    head.insert_header(header::VIA, VIA)?;
+    headers.entry(header::SERVER).or_insert(HeaderValue::from_static(SERVER));
+    headers.insert(header::VIA, HeaderValue::from_static(VIA));
     if let Some(upstream) = latency.upstream {
-        head.insert_header(UPSTREAM_LATENCY.clone(), upstream)?;
+        headers.insert(UPSTREAM_LATENCY.clone(), HeaderValue::from(upstream));
     }
-    head.insert_header(PROXY_LATENCY.clone(), latency.own)?;
+    headers.insert(PROXY_LATENCY.clone(), HeaderValue::from(latency.own));
+    let (mut parts, ()) = http::Response::new(()).into_parts();
+    parts.headers = headers;
+    let mut head = ResponseHeader::from(parts);
+    head.set_status(status)?;
     head.insert_header(REQUEST_ID.clone(), id)?;
     Ok(head)
 }

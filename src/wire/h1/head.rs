@@ -33,6 +33,8 @@ pub struct Request {
     pub parts: request::Parts,
     pub length: u64,
     pub keep_alive: bool,
+    /// The head as it came.
+    pub raw: Bytes,
 }
 
 /// The head of an answer.
@@ -68,10 +70,11 @@ impl Request {
             _ => return None,
         };
         let path = parsed.path.filter(|path| path.starts_with('/') && parsed.version == Some(1))?;
-        Self::of(method, part(whole, path.as_bytes()), fill(whole, parsed.headers)?)
+        let path = part(whole, path.as_bytes());
+        Self::of(method, path, fill(whole, parsed.headers)?, whole.clone())
     }
 
-    fn of(method: Method, path: Bytes, headers: HeaderMap) -> Option<Self> {
+    fn of(method: Method, path: Bytes, headers: HeaderMap, raw: Bytes) -> Option<Self> {
         if [TRANSFER_ENCODING, UPGRADE, EXPECT].iter().any(|name| headers.contains_key(name)) {
             return None;
         }
@@ -89,7 +92,7 @@ impl Request {
         parts.method = method;
         parts.uri = Uri::from(PathAndQuery::from_maybe_shared(path).ok()?);
         parts.headers = headers;
-        Some(Self { parts, length, keep_alive })
+        Some(Self { parts, length, keep_alive, raw })
     }
 }
 

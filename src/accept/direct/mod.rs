@@ -1,0 +1,327 @@
+//! A client's connection that the gateway serves by itself: HTTP/1.1, one request after another.
+//!
+//! It takes the plainest requests only (`wire::h1::Request`); a connection on which anything else comes is
+//! given to Pingora with all that was read of it. One buffer in, one out, one write an answer.
+
+mod write;
+
+use crate::clock::{Clock, Elapsed};
+use crate::error::Result;
+use crate::wire::h1::{self, Head, head};
+use bytes::{Bytes, BytesMut};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::Stream;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use write::{Framing, framing, put_hex, write_all, write_head};
+
+/// What is read at once when nothing is known of a request.
+const ROOM: usize = 4 * 1024;
+/// A body larger than this has a buffer to itself, which does not outlive it.
+const LARGE: usize = 32 * 1024;
+/// How long a connection may be idle,
+const IDLE: Duration = Duration::from_mins(5);
+/// a head take to come,
+const HEAD: Duration = Duration::from_mins(1);
+/// and a client take for what is written to it.
+const WRITE: Duration = Duration::from_mins(1);
+/// A client that is refused in the middle of its body is listened to for so long: a connection that is
+/// closed over unread bytes is reset, and the answer with it.
+const LINGER: Duration = Duration::from_secs(1);
+/// The most of such a body that is read.
+const LINGERED: usize = 1024 * 1024;
+
+/// A connection, and the request on it.
+pub struct Direct {
+    stream: Stream,
+    /// Read, and not yet looked at.
+    buf: BytesMut,
+    /// To be written.
+    out: Vec<u8>,
+    clock: Clock,
+    pub server: Option<SocketAddr>,
+    pub client: Option<SocketAddr>,
+    pub request: RequestHeader,
+    /// The request's head as it came.
+    raw: Bytes,
+    /// What of its body was not read yet.
+    left: u64,
+    /// Whether another request may follow.
+    keep_alive: bool,
+    /// The client has closed its side.
+    closed: bool,
+    /// It has sent something behind its request, which will be the next one.
+    ahead: bool,
+    answer: Answer,
+    pub received: usize,
+    pub sent: usize,
+}
+
+/// How far the answer is.
+#[derive(Default)]
+struct Answer {
+    status: Option<u16>,
+    framing: Framing,
+}
+
+/// What came on a connection.
+pub enum Next {
+    Request,
+    /// Nothing more will come.
+    Closed,
+    /// Something that is for Pingora.
+    Other,
+}
+
+impl Direct {
+    /// A connection on which nothing has come yet.
+    pub fn new(stream: Stream) -> Self {
+        let digest = stream.get_socket_digest();
+        let inet = |address: Option<&pingora::protocols::l4::socket::SocketAddr>| address?.as_inet().copied();
+        let (server, client) =
+            digest.map_or((None, None), |digest| (inet(digest.local_addr()), inet(digest.peer_addr())));
+        Self {
+            stream,
+            buf: BytesMut::with_capacity(ROOM),
+            out: Vec::new(),
+            clock: Clock::default(),
+            server,
+            client,
+            request: RequestHeader::from(http::Request::new(()).into_parts().0),
+            raw: Bytes::new(),
+            left: 0,
+            keep_alive: true,
+            closed: false,
+            ahead: false,
+            answer: Answer::default(),
+            received: 0,
+            sent: 0,
+        }
+    }
+
+    /// Waits for the next request; an idle connection is closed when `stop` is ready.
+    pub async fn next(&mut self, mut stop: Pin<&mut impl Future<Output = ()>>) -> Next {
+        (self.answer, self.received, self.sent, self.ahead) = (Answer::default(), 0, 0, false);
+        loop {
+            if !self.buf.is_empty() {
+                match h1::Request::read(&mut self.buf) {
+                    Head::Whole(request) => return self.begin(request),
+                    Head::Partial if self.buf.len() <= head::LONGEST => {}
+                    Head::Partial | Head::Other => {
+                        self.raw = Bytes::new();
+                        return Next::Other;
+                    }
+                }
+            }
+            let idle = self.buf.is_empty();
+            let limit = if idle { IDLE } else { HEAD };
+            let read = self.read(ROOM, limit);
+            let read = tokio::select! {
+                biased;
+                read = read => read,
+                () = &mut stop, if idle => return Next::Closed,
+            };
+            if !matches!(read, Ok(Ok(1..))) {
+                return Next::Closed;
+            }
+        }
+    }
+
+    fn begin(&mut self, request: h1::Request) -> Next {
+        let h1::Request { parts, length, keep_alive, raw } = request;
+        (self.request, self.raw) = (RequestHeader::from(parts), raw);
+        (self.left, self.keep_alive) = (length, keep_alive);
+        Next::Request
+    }
+
+    /// Gives the connection up, with all that was read of the request on it.
+    pub fn into_parts(self) -> (Stream, BytesMut) {
+        let mut read = BytesMut::with_capacity(self.raw.len() + self.buf.len());
+        read.extend_from_slice(&self.raw);
+        read.extend_from_slice(&self.buf);
+        (self.stream, read)
+    }
+
+    /// The request's body, of at most `limit` bytes.
+    pub async fn body(&mut self, limit: usize, patience: crate::accept::Patience) -> Result<Bytes> {
+        let Some(length) = usize::try_from(self.left).ok().filter(|length| *length <= limit) else {
+            self.keep_alive = false;
+            return Err(crate::accept::too_large(limit));
+        };
+        if self.buf.len() < length {
+            self.gather(length, patience).await?;
+        }
+        (self.left, self.received) = (0, length);
+        if length <= LARGE {
+            return Ok(self.buf.split_to(length).freeze());
+        }
+        let behind = self.buf.split_off(length);
+        Ok(std::mem::replace(&mut self.buf, BytesMut::from(&*behind)).freeze())
+    }
+
+    /// Reads until so much is there.
+    async fn gather(&mut self, length: usize, patience: crate::accept::Patience) -> Result<()> {
+        let until = tokio::time::Instant::now() + patience.total;
+        while self.buf.len() < length {
+            let limit = until.saturating_duration_since(tokio::time::Instant::now()).min(patience.per_read);
+            let room = length - self.buf.len();
+            match self.read(room, limit).await {
+                Ok(Ok(1..)) => {}
+                Ok(Ok(0) | Err(_)) => {
+                    (self.keep_alive, self.closed) = (false, true);
+                    return Err(crate::accept::gone());
+                }
+                Err(Elapsed) => {
+                    self.keep_alive = false;
+                    return Err(crate::accept::slow());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn read(&mut self, room: usize, limit: Duration) -> Result<io::Result<usize>, Elapsed> {
+        self.buf.reserve(room);
+        let Self { stream, buf, clock, .. } = self;
+        clock.within(limit, stream.read_buf(buf)).await
+    }
+
+    /// Ready once the client has hung up.
+    pub async fn hung_up(&mut self) {
+        if !self.closed && !self.ahead {
+            if self.buf.capacity() == self.buf.len() {
+                self.buf.reserve(ROOM);
+            }
+            let read = self.stream.read_buf(&mut self.buf).await;
+            // What comes before the answer is the next request: it waits for its turn.
+            (self.ahead, self.closed) = (matches!(read, Ok(1..)), !matches!(read, Ok(1..)));
+        }
+        if self.ahead {
+            return std::future::pending().await;
+        }
+        self.keep_alive = false;
+    }
+
+    /// No further request is taken.
+    pub fn close_after(&mut self) {
+        self.keep_alive = false;
+    }
+
+    /// The status that was answered.
+    pub fn status(&self) -> Option<u16> {
+        self.answer.status
+    }
+
+    /// Begins the answer; it goes out with the first piece of its body, or by `flush`.
+    pub fn head(&mut self, head: &ResponseHeader) {
+        let status = head.status.as_u16();
+        let framing = framing(status, &head.headers);
+        // A body that was not read stands in the way of the next request.
+        let unread = self.left > self.buf.len() as u64;
+        self.keep_alive &= framing != Framing::Close && !unread;
+        self.answer = Answer { status: Some(status), framing };
+        write_head(&mut self.out, head, self.keep_alive);
+    }
+
+    /// Whether something waits to be written.
+    pub fn has_unwritten(&self) -> bool {
+        !self.out.is_empty()
+    }
+
+    /// Writes what waits to be written.
+    pub async fn flush(&mut self) -> io::Result<()> {
+        self.write(b"", b"").await
+    }
+
+    /// Writes a piece of the body, and ends it if it is the last.
+    pub async fn piece(&mut self, piece: &[u8], end: bool) -> io::Result<()> {
+        let (body, behind): (&[u8], &[u8]) = match &mut self.answer.framing {
+            Framing::Length(left) => {
+                // More than was announced would be taken for the next answer.
+                let length = usize::try_from(*left).unwrap_or(usize::MAX).min(piece.len());
+                *left -= length as u64;
+                (piece.get(..length).unwrap_or_default(), b"")
+            }
+            Framing::Chunked => {
+                if !piece.is_empty() {
+                    put_hex(&mut self.out, piece.len());
+                }
+                match (piece.is_empty(), end) {
+                    (true, true) => (piece, b"0\r\n\r\n"),
+                    (true, false) => (piece, b""),
+                    (false, true) => (piece, b"\r\n0\r\n\r\n"),
+                    (false, false) => (piece, b"\r\n"),
+                }
+            }
+            Framing::Close => (piece, b""),
+            Framing::None | Framing::Ended => (b"", b""),
+        };
+        self.sent += body.len();
+        if end && self.answer.framing != Framing::None {
+            self.keep_alive &= !matches!(self.answer.framing, Framing::Length(1..));
+            self.answer.framing = Framing::Ended;
+        }
+        self.write(body, behind).await
+    }
+
+    async fn write(&mut self, body: &[u8], behind: &[u8]) -> io::Result<()> {
+        let Self { stream, out, clock, .. } = self;
+        let written = clock.within(WRITE, write_all(stream, [&*out, body, behind])).await;
+        out.clear();
+        let written = written.unwrap_or_else(|Elapsed| Err(io::ErrorKind::TimedOut.into()));
+        if written.is_err() {
+            (self.keep_alive, self.closed) = (false, true);
+        }
+        written
+    }
+
+    /// Hangs up. The answer, if it is not whole, is visibly cut.
+    pub async fn shutdown(&mut self) {
+        self.keep_alive = false;
+        self.out.clear();
+        let _ = self.stream.shutdown().await;
+    }
+
+    /// Ends the exchange; says whether another may follow.
+    pub async fn finish(&mut self) -> bool {
+        let whole = matches!(self.answer.framing, Framing::None | Framing::Ended | Framing::Length(0));
+        if self.has_unwritten() && self.flush().await.is_err() {
+            return false;
+        }
+        // A small body that was refused unread is here already.
+        let unread = usize::try_from(self.left).unwrap_or(usize::MAX);
+        if whole && self.keep_alive && unread <= self.buf.len() {
+            let _ = self.buf.split_to(unread);
+            self.left = 0;
+            return true;
+        }
+        let _ = self.stream.shutdown().await;
+        if unread > 0 && !self.closed {
+            self.linger().await;
+        }
+        false
+    }
+
+    async fn linger(&mut self) {
+        let Self { stream, buf, .. } = self;
+        let read = async {
+            let mut taken = 0;
+            while taken < LINGERED {
+                buf.clear();
+                buf.reserve(ROOM);
+                match stream.read_buf(buf).await {
+                    Ok(length @ 1..) => taken += length,
+                    Ok(0) | Err(_) => return,
+                }
+            }
+        };
+        // Whether it ended by itself does not matter any more.
+        let _ = tokio::time::timeout(LINGER, read).await;
+    }
+}
+
+#[cfg(test)]
+mod tests;
