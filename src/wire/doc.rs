@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 mod refusal;
 
@@ -39,7 +40,8 @@ pub struct Doc {
     raw: Bytes,
     /// The text of keys and values that were set, one after the other.
     added: Vec<u8>,
-    fields: Vec<Field>,
+    /// Shared by copies until one of them is edited.
+    fields: Arc<Vec<Field>>,
     edited: bool,
 }
 
@@ -70,7 +72,7 @@ impl Doc {
         let scan = Scan { base: text.as_ptr().addr() };
         let scanned = reader.deserialize_map(scan).and_then(|fields| reader.end().map(|()| fields));
         let fields = scanned.map_err(|_| Error::bad_request(refusal::of(json)))?;
-        let doc = Self { raw, added: Vec::new(), fields, edited: false };
+        let doc = Self { raw, added: Vec::new(), fields: Arc::new(fields), edited: false };
         match doc.duplicate() {
             Some(key) => Err(Error::bad_request(format!("request body holds the key '{key}' twice"))),
             None => Ok(doc),
@@ -79,7 +81,7 @@ impl Doc {
 
     /// `{}`.
     pub fn empty() -> Self {
-        Self { raw: Bytes::from_static(b"{}"), added: Vec::new(), fields: Vec::new(), edited: false }
+        Self { raw: Bytes::from_static(b"{}"), added: Vec::new(), fields: Arc::default(), edited: false }
     }
 
     /// A body that is forwarded as it is, whatever it holds: no field of it is seen.
@@ -158,7 +160,7 @@ impl Doc {
     /// Takes a key out; says whether it was there.
     pub fn remove(&mut self, key: &str) -> bool {
         let Some(index) = self.find(key) else { return false };
-        self.fields.remove(index);
+        Arc::make_mut(&mut self.fields).remove(index);
         self.edited = true;
         true
     }
@@ -172,7 +174,7 @@ impl Doc {
             return Ok(());
         }
         let array = Bytes::from(joined(inner, at, items));
-        if let Some(field) = self.find(key).and_then(|index| self.fields.get_mut(index)) {
+        if let Some(field) = self.find(key).and_then(|index| Arc::make_mut(&mut self.fields).get_mut(index)) {
             field.value = Place::Own(array);
             self.edited = true;
         }
@@ -218,14 +220,15 @@ impl Doc {
         }
         let value = Place::Added(start..self.added.len());
         self.edited = true;
-        if let Some(field) = found.and_then(|index| self.fields.get_mut(index)) {
+        let fields = Arc::make_mut(&mut self.fields);
+        if let Some(field) = found.and_then(|index| fields.get_mut(index)) {
             field.value = value;
             return;
         }
         let start = self.added.len();
         let escaped = write_key(&mut self.added, key);
         let literal = Place::Added(start..self.added.len());
-        self.fields.push(Field { literal, unescaped: escaped.then(|| key.into()), value });
+        fields.push(Field { literal, unescaped: escaped.then(|| key.into()), value });
     }
 
     fn find(&self, key: &str) -> Option<usize> {

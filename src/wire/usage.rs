@@ -1,8 +1,8 @@
 //! Token counts of one exchange, as a provider states them.
 
-use super::chat::lenient::{Count, Lenient};
+use super::scan;
 use serde::ser::SerializeMap;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 
 /// Counts in OpenAI's sense: `prompt` includes cached tokens, `completion` includes reasoning.
 ///
@@ -48,7 +48,9 @@ impl Usage {
     /// Reads the JSON text of an OpenAI `usage` object, of Chat Completions or of the Responses API.
     /// A count that cannot be read is a count that was not given, never an error.
     pub fn read(json: &str) -> Self {
-        serde_json::from_str::<Stated>(json).map(Self::from).unwrap_or_default()
+        let mut stated = Stated::default();
+        let walked = scan::members(json.as_bytes(), |key, value| stated.take(key, value));
+        walked.map(|()| Self::from(stated)).unwrap_or_default()
     }
 
     /// The provider's sum, or ours where it gave both parts and no sum.
@@ -91,40 +93,72 @@ struct CompletionDetails {
     reasoning_tokens: u64,
 }
 
-/// The object as OpenAI and those who follow it write it.
-#[derive(Default, Deserialize)]
-#[serde(default)]
+/// The object as OpenAI and those who follow it write it. It is walked by hand: it stands in every reply, and
+/// serde took as long for it as for the whole request.
+#[derive(Default)]
 struct Stated {
-    prompt_tokens: Count,
-    completion_tokens: Count,
-    input_tokens: Count,
-    output_tokens: Count,
-    total_tokens: Count,
-    prompt_tokens_details: Lenient<Details>,
-    completion_tokens_details: Lenient<Details>,
-    input_tokens_details: Lenient<Details>,
-    output_tokens_details: Lenient<Details>,
+    prompt: Option<u64>,
+    completion: Option<u64>,
+    input: Option<u64>,
+    output: Option<u64>,
+    total: Option<u64>,
+    of_prompt: Details,
+    of_completion: Details,
+    of_input: Details,
+    of_output: Details,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
+#[derive(Default)]
 struct Details {
-    cached_tokens: Count,
-    reasoning_tokens: Count,
+    cached: Option<u64>,
+    reasoning: Option<u64>,
+}
+
+impl Stated {
+    fn take(&mut self, key: &[u8], value: &[u8]) {
+        match key {
+            b"prompt_tokens" => self.prompt = count(value),
+            b"completion_tokens" => self.completion = count(value),
+            b"input_tokens" => self.input = count(value),
+            b"output_tokens" => self.output = count(value),
+            b"total_tokens" => self.total = count(value),
+            b"prompt_tokens_details" => self.of_prompt = Details::read(value),
+            b"completion_tokens_details" => self.of_completion = Details::read(value),
+            b"input_tokens_details" => self.of_input = Details::read(value),
+            b"output_tokens_details" => self.of_output = Details::read(value),
+            _ => {}
+        }
+    }
+}
+
+impl Details {
+    fn read(json: &[u8]) -> Self {
+        let mut details = Self::default();
+        // What is no object states nothing.
+        let _ = scan::members(json, |key, value| match key {
+            b"cached_tokens" => details.cached = count(value),
+            b"reasoning_tokens" => details.reasoning = count(value),
+            _ => {}
+        });
+        details
+    }
+}
+
+/// A number of tokens. Some servers write all numbers as floats.
+fn count(value: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(value.strip_suffix(b".0").unwrap_or(value)).ok()?;
+    text.parse().ok()
 }
 
 impl From<Stated> for Usage {
     fn from(stated: Stated) -> Self {
-        let cached = |details: Lenient<Details>| details.0.and_then(|details| details.cached_tokens.0);
-        let reasoning = |details: Lenient<Details>| details.0.and_then(|details| details.reasoning_tokens.0);
         Self {
-            prompt: stated.prompt_tokens.0.or(stated.input_tokens.0),
-            completion: stated.completion_tokens.0.or(stated.output_tokens.0),
-            cached: cached(stated.prompt_tokens_details).or_else(|| cached(stated.input_tokens_details)),
+            prompt: stated.prompt.or(stated.input),
+            completion: stated.completion.or(stated.output),
+            cached: stated.of_prompt.cached.or(stated.of_input.cached),
             cache_write: None,
-            reasoning: reasoning(stated.completion_tokens_details)
-                .or_else(|| reasoning(stated.output_tokens_details)),
-            total: stated.total_tokens.0,
+            reasoning: stated.of_completion.reasoning.or(stated.of_output.reasoning),
+            total: stated.total,
         }
     }
 }

@@ -54,6 +54,8 @@ pub struct RouteMetrics {
     request: Histogram,
     /// The series of nearly every request: 200 from an upstream, no consumer.
     served: OnceCell<IntCounter>,
+    /// Bytes in and out of requests without a consumer.
+    passed: OnceCell<[IntCounter; 2]>,
 }
 
 /// What one request contributes to its route's series.
@@ -80,6 +82,7 @@ impl RouteMetrics {
             upstream: SERIES.http.upstream_latency.with_label_values(&labels),
             request: SERIES.http.request_latency.with_label_values(&labels),
             served: OnceCell::new(),
+            passed: OnceCell::new(),
         }
     }
 
@@ -101,11 +104,22 @@ impl RouteMetrics {
             }
         }
         if on.bandwidth_metrics {
-            for (direction, bytes) in [("ingress", sample.ingress), ("egress", sample.egress)] {
-                let labels = [&*self.service, &*self.route, direction, WORKSPACE, consumer];
-                SERIES.http.bandwidth.with_label_values(&labels).inc_by(bytes);
-            }
+            let of = |direction| self.bandwidth(direction, consumer);
+            let own;
+            let [ingress, egress] = if consumer.is_empty() {
+                self.passed.get_or_init(|| [of("ingress"), of("egress")])
+            } else {
+                own = [of("ingress"), of("egress")];
+                &own
+            };
+            ingress.inc_by(sample.ingress);
+            egress.inc_by(sample.egress);
         }
+    }
+
+    fn bandwidth(&self, direction: &str, consumer: &str) -> IntCounter {
+        let labels = [&*self.service, &*self.route, direction, WORKSPACE, consumer];
+        SERIES.http.bandwidth.with_label_values(&labels)
     }
 
     fn requests(&self, sample: &RouteSample<'_>, consumer: &str) -> IntCounter {
