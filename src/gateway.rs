@@ -5,8 +5,11 @@
 
 use crate::accept::Patience;
 use crate::attempts;
+use crate::edge::Edge;
 use crate::error::{Error, Kind, Result as Served};
-use crate::exchange::{Ends, Exchange, Matched};
+use crate::exchange::{Exchange, Matched};
+use crate::listen::connection::Connection;
+use crate::listen::front;
 use crate::phases::{self, Phase};
 use crate::plain;
 use crate::plugins::Stop;
@@ -23,7 +26,6 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{ErrorSource, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// The data plane.
@@ -31,17 +33,24 @@ pub struct Gateway {
     live: Arc<ArcSwap<Snapshot>>,
     connections: Arc<Connections>,
     patience: Patience,
+    edge: Edge,
 }
 
 impl Gateway {
     /// A gateway over the snapshot that `live` holds at any time.
-    pub fn new(live: Arc<ArcSwap<Snapshot>>, connections: Arc<Connections>, patience: Patience) -> Self {
-        Self { live, connections, patience }
+    pub fn new(
+        live: Arc<ArcSwap<Snapshot>>,
+        connections: Arc<Connections>,
+        patience: Patience,
+        edge: Edge,
+    ) -> Self {
+        Self { live, connections, patience, edge }
     }
 
     /// Finds the route, runs the plugins of plain routes, or serves an AI exchange whole.
     /// `true`: the answer has been given.
     async fn serve(&self, session: &mut Session, x: &mut Exchange) -> Result<bool, Stop> {
+        self.edge.greet(session, x)?;
         route(session, x)?;
         let Some(entry) = x.entry().cloned() else { return Ok(false) };
         phases::run(&entry, Phase::Head, x, session.req_header_mut()).await?;
@@ -77,9 +86,6 @@ impl Gateway {
 
 /// Matches the request to a route.
 fn route(session: &Session, x: &mut Exchange) -> Served<()> {
-    x.client = attempts::encode::client_ip(session);
-    let inet = |address: Option<&pingora::protocols::l4::socket::SocketAddr>| address?.as_inet().copied();
-    x.ends = Ends { server: inet(session.server_addr()), client: inet(session.client_addr()) };
     let snapshot = x.snapshot.clone();
     let request = session.req_header();
     let target = request.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
@@ -88,9 +94,9 @@ fn route(session: &Session, x: &mut Exchange) -> Served<()> {
         host: attempts::encode::host(session),
         target,
         headers: &request.headers,
-        scheme: "http",
-        sni: None,
-        port: session.server_addr().and_then(|address| address.as_inet()).map_or(80, SocketAddr::port),
+        scheme: attempts::encode::scheme(session, x),
+        sni: Connection::of(&session.downstream_session).and_then(Connection::sni),
+        port: x.ends.server.map_or(80, |address| address.port()),
     };
     let Some(found) = snapshot.router().find(&query) else {
         return Err(Error::new(Kind::NoRoute, "no Route matched with those values"));
@@ -163,6 +169,7 @@ impl ProxyHttp for Gateway {
     type CTX = Exchange;
 
     fn new_ctx(&self) -> Exchange {
+        front::begun();
         Exchange::new(self.live.load_full())
     }
 
@@ -173,7 +180,7 @@ impl ProxyHttp for Gateway {
     }
 
     async fn request_filter(&self, session: &mut Session, x: &mut Exchange) -> Result<bool> {
-        match self.serve(session, x).await {
+        match self.edge.within(self.serve(session, x)).await {
             Ok(answered) => Ok(answered),
             Err(Stop::Error(error)) => {
                 refuse(session, x, error).await;

@@ -1,6 +1,6 @@
 //! From an exchange to its log record.
 
-use crate::attempts::encode::{client_ip, host};
+use crate::attempts::encode::host;
 use crate::exchange::{AiSide, Exchange, PluginCall};
 use crate::log::ai::{
     Ai, CompletionDetails, Exchange as AiExchange, Meta, Payload, PromptDetails, TriedTarget, Usage,
@@ -14,7 +14,6 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::uri::PathAndQuery;
 use pingora_proxy::Session;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,7 +64,7 @@ pub fn write(session: &Session, x: &mut Exchange, loggers: &[Arc<dyn Plugin>]) {
         service: route.and_then(|entry| entry.service.as_deref()),
         correlation_id: x.correlation_id.as_deref(),
         consumer: x.consumer.as_deref(),
-        client_ip: client_ip(session),
+        client_ip: x.client,
         started_at: x.started_at,
         proxied: x.upstream.status.is_some() && x.answer.error.is_none(),
         ai: &ai,
@@ -89,11 +88,11 @@ fn shown(doc: &Doc, hidden: &[&str]) -> Bytes {
 
 fn request<'a>(session: &'a Session, x: &'a Exchange, hidden: &'a [&'a str]) -> Request<'a> {
     let head = session.req_header();
-    let port = session.server_addr().and_then(|address| address.as_inet()).map_or(80, SocketAddr::port);
+    let port = x.ends.server.map_or(80, |address| address.port());
     Request {
         id: x.id.as_str(),
         method: head.method.as_str(),
-        scheme: "http",
+        scheme: x.ends.scheme(),
         host: host(session).split(':').next().unwrap_or_default(),
         port,
         uri: head.uri.path_and_query().map_or("/", PathAndQuery::as_str),

@@ -2,7 +2,7 @@
 
 pub mod rewritten;
 
-use crate::attempts::encode::{client_ip, forwarded, host};
+use crate::attempts::encode::{forwarded, host};
 use crate::error::{Error, Kind};
 use crate::exchange::{Exchange, Try};
 use crate::respond::head::{self, SERVER, VIA};
@@ -52,9 +52,10 @@ pub fn request(session: &Session, upstream: &mut RequestHeader, x: &mut Exchange
         upstream.insert_header(header::HOST, host)?;
     }
     let from = forwarded(session, x);
-    if let Some(ip) = client_ip(session) {
+    if let Some(ip) = from.ip {
         let before = upstream.headers.get("x-forwarded-for").and_then(|value| value.to_str().ok());
-        let chain = before.map_or_else(|| ip.to_string(), |before| format!("{before}, {ip}"));
+        let end = from.end.unwrap_or(ip);
+        let chain = before.map_or_else(|| ip.to_string(), |before| format!("{before}, {end}"));
         upstream.insert_header("x-forwarded-for", chain)?;
         upstream.insert_header("x-real-ip", ip.to_string())?;
     }
@@ -62,7 +63,7 @@ pub fn request(session: &Session, upstream: &mut RequestHeader, x: &mut Exchange
     upstream.insert_header("x-forwarded-host", from.host)?;
     upstream.insert_header("x-forwarded-port", from.port)?;
     upstream.insert_header("x-forwarded-path", from.path)?;
-    match &route.prefix {
+    match from.prefix {
         Some(prefix) => upstream.insert_header("x-forwarded-prefix", prefix)?,
         None => drop(upstream.remove_header("x-forwarded-prefix")),
     }

@@ -18,7 +18,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("wire", &["error"]),
     // The stages, in the order of a request's way.
-    ("accept", &["error"]),
+    ("listen", &["accept", "error", "meter", "respond"]),
+    ("accept", &["error", "wire"]),
     ("route", &["config"]),
     // A plugin's configuration becomes targets, switches and sinks when it is loaded: the two rooms
     // in which load and request meet.
@@ -36,13 +37,16 @@ const EDGES: &[(&str, &[&str])] = &[
     ("convert", &["config", "plugins"]),
     ("init", &["config", "error", "plugins", "provider", "upstream"]),
     ("state", &["config", "meter", "snapshot"]),
-    ("admin", &["config", "error", "log", "meter", "plugins", "process", "respond", "snapshot", "state"]),
+    (
+        "admin",
+        &["config", "error", "listen", "log", "meter", "plugins", "process", "respond", "snapshot", "state"],
+    ),
 ];
 
 /// Where the stages meet. They may import what they need, but nobody's entry points.
 const ROOTS: &[&str] = &[
-    "snapshot", "exchange", "gateway", "attempts", "plain", "journal", "settle", "phases", "process", "lib",
-    "main",
+    "snapshot", "edge", "exchange", "gateway", "attempts", "plain", "journal", "settle", "phases", "process",
+    "lib", "main",
 ];
 
 /// Who may know `gateway` and `process`: nothing below hangs on how it is started.

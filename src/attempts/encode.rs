@@ -11,7 +11,6 @@ use crate::upstream::attempt::Request;
 use crate::upstream::head::Forwarded;
 use http::{HeaderName, HeaderValue, header};
 use pingora_proxy::Session;
-use std::net::IpAddr;
 
 /// The whole request for one try, and the URI it goes to.
 pub fn encode(
@@ -64,20 +63,37 @@ fn untranslated(settled: &Settled, error: &Error) -> Error {
     Error::new(error.kind(), format!("error transforming to {provider}://{operation}: {detail}"))
 }
 
-/// What the upstream is told of the client.
+/// What the upstream is told of the client. A trusted proxy has told us, and that goes on.
 pub fn forwarded<'a>(session: &'a Session, x: &'a Exchange) -> Forwarded<'a> {
     let request = session.req_header();
-    let host = host(session);
-    let named = host.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+    let said = |name| said(session, x, name);
+    let own = host(session);
+    let named = own.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
     Forwarded {
-        ip: client_ip(session),
-        scheme: "http",
-        host,
-        port: named.unwrap_or(80),
-        path: request.uri.path(),
-        prefix: x.route.as_ref().and_then(|route| route.prefix.as_deref()),
+        ip: x.client,
+        end: x.ends.client.map(|end| end.ip()),
+        scheme: scheme(session, x),
+        host: said("x-forwarded-host").unwrap_or(own),
+        port: said("x-forwarded-port")
+            .and_then(|port| port.parse().ok())
+            .or(named)
+            .unwrap_or(if x.ends.tls { 443 } else { 80 }),
+        path: said("x-forwarded-path").unwrap_or(request.uri.path()),
+        prefix: said("x-forwarded-prefix")
+            .or_else(|| x.route.as_ref().and_then(|route| route.prefix.as_deref())),
         request_id: x.id.as_str(),
     }
+}
+
+/// The scheme of the client's request: as it was spoken to the first of our trusted proxies.
+pub fn scheme<'a>(session: &'a Session, x: &Exchange) -> &'a str {
+    said(session, x, "x-forwarded-proto").unwrap_or(x.ends.scheme())
+}
+
+/// What a trusted proxy says in a header.
+fn said<'a>(session: &'a Session, x: &Exchange, name: &str) -> Option<&'a str> {
+    let header = session.req_header().headers.get(name).filter(|_| x.ends.trusted);
+    header.and_then(|value| value.to_str().ok())
 }
 
 /// The host the client asked for: the header, or the authority of an h2 request.
@@ -85,11 +101,6 @@ pub fn host(session: &Session) -> &str {
     let request = session.req_header();
     let header = request.headers.get(header::HOST).and_then(|value| value.to_str().ok());
     header.or_else(|| request.uri.authority().map(http::uri::Authority::as_str)).unwrap_or_default()
-}
-
-/// Who the client is.
-pub fn client_ip(session: &Session) -> Option<IpAddr> {
-    session.client_addr().and_then(|address| address.as_inet()).map(std::net::SocketAddr::ip)
 }
 
 /// Fills the message of a failed translation with what was being transformed.

@@ -198,7 +198,8 @@ async fn read(
     patience: Patience,
 ) -> Result<Doc> {
     let from = Instant::now();
-    let body = accept::body(&mut session.downstream_session, x.body_limit(limit), patience).await;
+    let most = x.body_limit(limit);
+    let body = accept::body(&mut session.downstream_session, most, patience, &mut x.held).await;
     x.answer.waited += from.elapsed();
     let mut body = body.map_err(|error| x.over_bound(error, limit))?;
     if x.chain().rewrites() {

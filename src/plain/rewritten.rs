@@ -77,7 +77,8 @@ async fn forward(
 async fn read(session: &mut Session, x: &mut Exchange, patience: Patience) -> Result<Bytes> {
     let limit = x.chain().body_limit.unwrap_or_default();
     let from = Instant::now();
-    let body = accept::body(&mut session.downstream_session, x.body_limit(limit), patience).await;
+    let most = x.body_limit(limit);
+    let body = accept::body(&mut session.downstream_session, most, patience, &mut x.held).await;
     x.answer.waited += from.elapsed();
     body.map_err(|error| x.over_bound(error, limit))
 }

@@ -6,6 +6,7 @@ pub mod client_stream;
 pub mod doc;
 pub mod event_stream;
 pub mod frame;
+pub mod ip_range;
 pub mod json_array;
 pub mod json_lines;
 pub mod scan;
