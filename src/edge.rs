@@ -29,6 +29,7 @@ impl Edge {
         let end = client.map(|client| client.ip());
         let stated = connection.and_then(Connection::stated).map(|stated| stated.source.ip());
         x.client = self.real_ip.client(end, stated, &request.headers);
+        x.until = self.whole.map(|whole| x.begun + whole);
         let tls = connection.is_some_and(Connection::is_tls);
         x.ends = Ends { server, client, tls, trusted: self.real_ip.trusted.holds(end) };
         self.bounds.check(&request.uri, &request.headers)
@@ -40,11 +41,11 @@ impl Edge {
         served: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
         let Some(whole) = self.whole else { return served.await };
-        tokio::time::timeout(whole, served).await.unwrap_or_else(|_| Err(overdue(whole).into()))
+        tokio::time::timeout(whole, served).await.unwrap_or_else(|_| Err(overdue().into()))
     }
 }
 
-fn overdue(whole: Duration) -> Error {
-    let seconds = whole.as_secs();
-    Error::new(Kind::Overdue, format!("the request took longer than {seconds} s (request_seconds)"))
+/// The error of a request that took too long in all.
+pub fn overdue() -> Error {
+    Error::new(Kind::Overdue, "the request took longer than it may (request_seconds)")
 }

@@ -27,6 +27,8 @@ pub struct Exchange {
     pub started_at: u64,
     /// The configuration in force when the request came; it stays for the whole request.
     pub snapshot: Arc<Snapshot>,
+    /// When it is over, whatever becomes of it.
+    pub until: Option<Instant>,
     /// Who asks: the other end of the connection, or whom a trusted proxy there names.
     pub client: Option<IpAddr>,
     /// The two ends of its connection.
@@ -197,6 +199,7 @@ impl Exchange {
             begun: Instant::now(),
             started_at: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
             snapshot,
+            until: None,
             client: None,
             ends: Ends::default(),
             correlation_id: None,
@@ -244,6 +247,16 @@ impl Exchange {
         let Some(bound) = &mut self.bound else { return Ok(()) };
         bound.taken = bound.taken.saturating_add(length);
         if bound.taken > bound.limit { Err(bound.error.clone()) } else { Ok(()) }
+    }
+
+    /// How long it may still take, of a wait that would be this long on its own.
+    pub fn remaining(&self, own: Duration) -> Duration {
+        self.until.map_or(own, |until| until.saturating_duration_since(Instant::now()).min(own))
+    }
+
+    /// Whether its time is over.
+    pub fn is_overdue(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
     }
 
     /// The gateway's own part of the time so far.

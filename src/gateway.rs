@@ -27,6 +27,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{ErrorSource, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The data plane.
 pub struct Gateway {
@@ -228,6 +229,16 @@ impl ProxyHttp for Gateway {
         x: &mut Exchange,
     ) -> Result<()> {
         plain::response(upstream, x)
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        _body: &mut Option<Bytes>,
+        _end: bool,
+        x: &mut Exchange,
+    ) -> Result<Option<Duration>> {
+        plain::in_time(x).map(|()| None)
     }
 
     fn fail_to_connect(

@@ -3,6 +3,7 @@
 pub mod rewritten;
 
 use crate::attempts::encode::{forwarded, host};
+use crate::edge::overdue;
 use crate::error::{Error, Kind};
 use crate::exchange::{Exchange, Try};
 use crate::respond::head::{self, SERVER, VIA};
@@ -27,8 +28,9 @@ pub async fn peer(x: &mut Exchange) -> Result<Box<HttpPeer>> {
         Err(error) => return PingoraError::e_explain(ErrorType::ConnectNoRoute, error.message().to_owned()),
     };
     let mut peer = (*peer).clone();
-    peer.options.read_timeout = Some(entry.timeouts.read);
-    peer.options.write_timeout = Some(entry.timeouts.write);
+    peer.options.read_timeout = Some(x.remaining(entry.timeouts.read));
+    peer.options.write_timeout = Some(x.remaining(entry.timeouts.write));
+    peer.options.total_connection_timeout = peer.options.total_connection_timeout.map(|own| x.remaining(own));
     let address = peer._address.as_inet().copied();
     x.upstream.tries.push(Try { address, at: x.age_ms(), state: None, code: None });
     Ok(Box::new(peer))
@@ -93,8 +95,17 @@ pub fn response(upstream: &mut ResponseHeader, x: &mut Exchange) -> Result<()> {
     Ok(())
 }
 
+/// Ends a request whose time is over: a drip on either side breaks no limit on a single wait.
+pub fn in_time(x: &Exchange) -> Result<()> {
+    if x.is_overdue() {
+        return PingoraError::e_explain(ErrorType::ReadTimedout, "the request took too long");
+    }
+    Ok(())
+}
+
 /// Watches the client's body on its way to the service.
 pub fn body(piece: Option<&Bytes>, x: &mut Exchange) -> Result<()> {
+    in_time(x)?;
     x.take_body(piece.map_or(0, Bytes::len)).map_err(|error| {
         PingoraError::explain(ErrorType::HTTPStatus(error.status()), "the body is too large")
     })
@@ -105,6 +116,9 @@ pub fn failure(error: &PingoraError, x: &mut Exchange) -> Error {
     use ErrorType::{ConnectNoRoute, ConnectTimedout, ReadTimedout, TLSHandshakeTimedout, WriteTimedout};
     if let Err(error) = x.take_body(0) {
         return error;
+    }
+    if x.is_overdue() {
+        return overdue();
     }
     match error.etype() {
         ConnectTimedout | ReadTimedout | WriteTimedout | TLSHandshakeTimedout => {

@@ -1,0 +1,184 @@
+//! Certificates by name, swapped on disk, and HTTP/2 by ALPN.
+
+use super::certificates::{Authority, shown};
+use super::support::client::Connection;
+use super::support::gateway::{self, Gateway};
+use super::support::upstream::{Gate, Reply, Upstream};
+use super::support::{eventually, kong, streamed};
+use super::{GET, Scene};
+use bytes::Bytes;
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+
+const SETTINGS: &str = "\
+tls:
+  reload_seconds: 1
+  certificates:
+    - {cert: '{dir}/a.pem', key: '{dir}/a.key'}
+    - {cert: '{dir}/b.pem', key: '{dir}/b.key'}
+";
+
+#[tokio::test]
+async fn the_name_that_a_client_asks_for_chooses_the_certificate() {
+    let (dir, authority) = (tempfile::tempdir().unwrap(), Authority::new());
+    let a = authority.write(dir.path(), "a", &["a.test"]);
+    let b = authority.write(dir.path(), "b", &["b.test", "*.b.test", "A.test"]);
+    let (first, second) = (gateway::free(), gateway::free());
+    let listens = [format!("{first} ssl"), format!("{second} ssl http2")];
+    let scene = Scene::with(dir, &[], SETTINGS, &[&listens[0], &listens[1]]).await;
+    for (name, certificate) in [("a.test", &a), ("b.test", &b), ("B.test", &b), ("x.b.test", &b)] {
+        let stream = authority.connect(first, name, &[]).await.unwrap();
+        assert!(shown(&stream) == *certificate, "{name}");
+        let answer = Connection::over(stream).send(GET).await.answer().await;
+        assert_eq!(answer.status, 200, "{name}");
+    }
+    // Not for that name: the first stands in, and the client refuses it.
+    for name in ["c.test", "y.x.b.test", "127.0.0.1"] {
+        assert!(authority.connect(first, name, &[]).await.is_err(), "{name}");
+    }
+    let call = &scene.upstream.calls()[0];
+    assert_eq!(
+        (call.header("x-forwarded-proto"), call.header("x-forwarded-port")),
+        (Some("https"), Some("443"))
+    );
+    for (to, offered, chosen) in [
+        (first, &["h2", "http/1.1"][..], Some("http/1.1")),
+        (second, &["h2", "http/1.1"], Some("h2")),
+        (second, &["http/1.1"], Some("http/1.1")),
+        (second, &[], None),
+    ] {
+        let stream = authority.connect(to, "a.test", offered).await.unwrap();
+        let alpn = stream.get_ref().1.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned());
+        assert_eq!(alpn.as_deref(), chosen, "{offered:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_swapped_on_disk_is_served_to_the_next_connection() {
+    let (dir, authority) = (tempfile::tempdir().unwrap(), Authority::new());
+    authority.write(dir.path(), "a", &["a.test"]);
+    authority.write(dir.path(), "b", &["b.test"]);
+    let address = gateway::free();
+    let scene = Scene::with(dir, &[], SETTINGS, &[&format!("{address} ssl")]).await;
+    let mut before = Connection::over(authority.connect(address, "a.test", &[]).await.unwrap());
+    let new = authority.write(scene.dir.path(), "a", &["a.test", "also.test"]);
+    let shows = async |name: &str, certificate: &_| {
+        let stream = authority.connect(address, name, &[]).await;
+        stream.is_ok_and(|stream| shown(&stream) == *certificate)
+    };
+    eventually("the new certificate is served", async || shows("a.test", &new).await).await;
+    assert!(shows("also.test", &new).await);
+    assert_eq!(before.send(GET).await.answer().await.status, 200, "who was connected stays so");
+
+    let key = scene.dir.path().join("a.key");
+    let secret = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n";
+    std::fs::write(&key, secret).unwrap();
+    scene.gateway.signal("HUP");
+    let said = format!("{}: holds a private key of a kind", key.display());
+    eventually("the broken key is named", async || scene.gateway.stderr().contains(&said)).await;
+    assert!(shows("a.test", &new).await, "the old one stays in force");
+    std::fs::remove_file(&key).unwrap();
+    let said = format!("{}: No such file", key.display());
+    eventually("the missing key is named", async || scene.gateway.stderr().contains(&said)).await;
+    assert!(!scene.gateway.stderr().contains("c2VjcmV0"));
+    let newest = authority.write(scene.dir.path(), "a", &["a.test"]);
+    eventually("a mended one is served", async || shows("a.test", &newest).await).await;
+}
+
+#[tokio::test]
+async fn certificates_that_cannot_be_served_are_an_error_at_start() {
+    let (dir, authority) = (tempfile::tempdir().unwrap(), Authority::new());
+    for name in ["a", "b"] {
+        authority.write(dir.path(), name, &["a.test"]);
+    }
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("none.pem"), "nothing").unwrap();
+    for (cert, key, expected) in [
+        ("a.pem", "b.key", "b.key: is not the key of the certificate in "),
+        ("none.pem", "a.key", "none.pem: holds no certificate"),
+        ("a.pem", "a.pem", "a.pem: holds no private key"),
+        ("absent.pem", "a.key", "absent.pem: No such file"),
+    ] {
+        let settings = json!({"proxy_listen": "127.0.0.1:0 ssl", "status_listen": "127.0.0.1:0",
+            "admin_listen": "127.0.0.1:0", "tls": {"certificates": [{"cert": path(cert), "key": path(key)}]}});
+        std::fs::write(path("server.yaml"), settings.to_string()).unwrap();
+        let arguments = ["run", "--config", "conf/kong.yaml", "--server", &path("server.yaml")];
+        let (status, _, stderr) = gateway::finish(&arguments);
+        assert!(status != 0 && stderr.contains(expected), "{cert} {key}: {stderr}");
+    }
+}
+
+/// A gateway with an AI route behind TLS, and its upstream.
+async fn streams(reply: Reply) -> (TempDir, Authority, Gateway, Upstream, std::net::SocketAddr) {
+    let (dir, authority) = (tempfile::tempdir().unwrap(), Authority::new());
+    for name in ["a", "b"] {
+        authority.write(dir.path(), name, &[&format!("{name}.test")]);
+    }
+    let upstream = Upstream::always(reply).await;
+    let config = kong::file(&[kong::route("/chat", &[kong::ai_proxy(&upstream.url())])]);
+    let file = dir.path().join("server.yaml");
+    std::fs::write(&file, SETTINGS.replace("{dir}", dir.path().to_str().unwrap())).unwrap();
+    let address = gateway::free();
+    let listen = format!("{address} ssl http2");
+    let arguments = ["--server", file.to_str().unwrap(), "--proxy-listen", &listen];
+    let gateway = Gateway::start_with(&config, &arguments).await;
+    (dir, authority, gateway, upstream, address)
+}
+
+fn event(text: &str) -> serde_json::Value {
+    json!({"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m",
+           "choices": [{"index": 0, "delta": {"content": text}}]})
+}
+
+async fn read(mut body: h2::RecvStream) -> String {
+    let mut text = String::new();
+    while let Some(piece) = body.data().await {
+        let piece = piece.unwrap();
+        body.flow_control().release_capacity(piece.len()).unwrap();
+        text.push_str(std::str::from_utf8(&piece).unwrap());
+    }
+    text
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_streams_go_over_one_connection() {
+    let gate = Gate::default();
+    let mut reply = Reply::stream("text/event-stream");
+    for step in 0..3 {
+        reply = reply.event(&event(&format!("word{step}"))).gate(&gate);
+    }
+    let (_dir, authority, gateway, upstream, address) = streams(reply.done()).await;
+    let stream = authority.connect(address, "a.test", &["h2"]).await.unwrap();
+    let (client, connection) = h2::client::handshake(stream).await.unwrap();
+    let driven = tokio::spawn(connection);
+    let mut answers = JoinSet::new();
+    let mut client = client.ready().await.unwrap();
+    for _ in 0..100 {
+        let request = http::Request::post("https://a.test/chat")
+            .header("content-type", "application/json")
+            .body(())
+            .unwrap();
+        client = client.ready().await.unwrap();
+        let (answer, mut body) = client.send_request(request, false).unwrap();
+        body.send_data(Bytes::from(streamed("hi").to_string()), true).unwrap();
+        answers.spawn(async move {
+            let answer = answer.await.unwrap();
+            assert_eq!(answer.status(), 200);
+            read(answer.into_body()).await
+        });
+    }
+    eventually("all are with the upstream", async || upstream.calls().len() == 100).await;
+    gateway.counts("tollgate_exchanges_in_flight", &[], 100.0).await;
+    for _ in 0..300 {
+        gate.open();
+    }
+    let texts = answers.join_all().await;
+    for text in texts {
+        let words: Vec<_> = text.matches("word").collect();
+        assert!(words.len() == 3 && text.ends_with("data: [DONE]\n\n"), "{text}");
+    }
+    gateway.counts("tollgate_exchanges_in_flight", &[], 0.0).await;
+    drop(client);
+    driven.abort();
+}
