@@ -186,7 +186,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
                 Err(Missed::Silence) => return None,
                 Err(Missed::Refused(error)) => {
                     SERIES.error(error.kind());
-                    head::refuse(&mut stream, &error, RequestId::random().as_str()).await;
+                    Box::pin(head::refuse(&mut stream, &error, RequestId::random().as_str())).await;
                     return None;
                 }
             };

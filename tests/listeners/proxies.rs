@@ -88,8 +88,7 @@ async fn tls_begins_behind_the_proxy_header() {
 #[tokio::test]
 async fn forwarded_headers_count_where_they_come_from_a_trusted_proxy() {
     let restriction = json!({"name": "ip-restriction", "config": {"deny": ["203.0.113.0/24"]}});
-    let limit =
-        json!({"name": "rate-limiting", "config": {"year": 2, "policy": "local", "limit_by": "ip"}});
+    let limit = json!({"name": "rate-limiting", "config": {"year": 2, "policy": "local", "limit_by": "ip"}});
     let settings =
         "real_ip_header: X-Forwarded-For\nreal_ip_recursive: true\ntrusted_ips: [127.0.0.1, 10.0.0.0/8]\n";
     let scene = Scene::new(&[restriction, limit], settings, &[]).await;

@@ -7,9 +7,15 @@ use super::support::upstream::{Gate, Reply, Upstream};
 use super::support::{eventually, kong, streamed};
 use super::{GET, Scene};
 use bytes::Bytes;
+use h2::client::SendRequest;
 use serde_json::json;
+use std::net::SocketAddr;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use tokio::task::JoinSet;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, JoinSet};
 
 const SETTINGS: &str = "\
 tls:
@@ -109,21 +115,58 @@ async fn certificates_that_cannot_be_served_are_an_error_at_start() {
     }
 }
 
-/// A gateway with an AI route behind TLS, and its upstream.
-async fn streams(reply: Reply) -> (TempDir, Authority, Gateway, Upstream, std::net::SocketAddr) {
+/// A gateway with an AI route behind TLS.
+struct Encrypted {
+    gateway: Gateway,
+    authority: Authority,
+    address: SocketAddr,
+    _dir: TempDir,
+}
+
+async fn encrypted(upstream: &str) -> Encrypted {
     let (dir, authority) = (tempfile::tempdir().unwrap(), Authority::new());
     for name in ["a", "b"] {
         authority.write(dir.path(), name, &[&format!("{name}.test")]);
     }
-    let upstream = Upstream::always(reply).await;
-    let config = kong::file(&[kong::route("/chat", &[kong::ai_proxy(&upstream.url())])]);
+    let config = kong::file(&[kong::route("/chat", &[kong::ai_proxy(upstream)])]);
     let file = dir.path().join("server.yaml");
     std::fs::write(&file, SETTINGS.replace("{dir}", dir.path().to_str().unwrap())).unwrap();
     let address = gateway::free();
     let listen = format!("{address} ssl http2");
     let arguments = ["--server", file.to_str().unwrap(), "--proxy-listen", &listen];
     let gateway = Gateway::start_with(&config, &arguments).await;
-    (dir, authority, gateway, upstream, address)
+    Encrypted { gateway, authority, address, _dir: dir }
+}
+
+/// Opens a hundred streams on one connection; `read` takes each.
+async fn hundred<T, R>(to: &Encrypted, read: fn(h2::RecvStream) -> R) -> Hundred<T>
+where
+    R: Future<Output = T> + Send + 'static,
+    T: Send + 'static,
+{
+    let stream = to.authority.connect(to.address, "a.test", &["h2"]).await.unwrap();
+    let (client, connection) = h2::client::handshake(stream).await.unwrap();
+    let mut answers = JoinSet::new();
+    let driven = tokio::spawn(async move { drop(connection.await) });
+    let mut client = client.ready().await.unwrap();
+    for _ in 0..100 {
+        let request = http::Request::post("https://a.test/chat").header("content-type", "application/json");
+        client = client.ready().await.unwrap();
+        let (answer, mut body) = client.send_request(request.body(()).unwrap(), false).unwrap();
+        body.send_data(Bytes::from(streamed("hi").to_string()), true).unwrap();
+        answers.spawn(async move {
+            let answer = answer.await.unwrap();
+            assert_eq!(answer.status(), 200);
+            read(answer.into_body()).await
+        });
+    }
+    Hundred { answers, driven, client }
+}
+
+struct Hundred<T> {
+    answers: JoinSet<T>,
+    driven: JoinHandle<()>,
+    client: SendRequest<Bytes>,
 }
 
 fn event(text: &str) -> serde_json::Value {
@@ -131,7 +174,7 @@ fn event(text: &str) -> serde_json::Value {
            "choices": [{"index": 0, "delta": {"content": text}}]})
 }
 
-async fn read(mut body: h2::RecvStream) -> String {
+async fn text(mut body: h2::RecvStream) -> String {
     let mut text = String::new();
     while let Some(piece) = body.data().await {
         let piece = piece.unwrap();
@@ -148,28 +191,11 @@ async fn a_hundred_streams_go_over_one_connection() {
     for step in 0..3 {
         reply = reply.event(&event(&format!("word{step}"))).gate(&gate);
     }
-    let (_dir, authority, gateway, upstream, address) = streams(reply.done()).await;
-    let stream = authority.connect(address, "a.test", &["h2"]).await.unwrap();
-    let (client, connection) = h2::client::handshake(stream).await.unwrap();
-    let driven = tokio::spawn(connection);
-    let mut answers = JoinSet::new();
-    let mut client = client.ready().await.unwrap();
-    for _ in 0..100 {
-        let request = http::Request::post("https://a.test/chat")
-            .header("content-type", "application/json")
-            .body(())
-            .unwrap();
-        client = client.ready().await.unwrap();
-        let (answer, mut body) = client.send_request(request, false).unwrap();
-        body.send_data(Bytes::from(streamed("hi").to_string()), true).unwrap();
-        answers.spawn(async move {
-            let answer = answer.await.unwrap();
-            assert_eq!(answer.status(), 200);
-            read(answer.into_body()).await
-        });
-    }
+    let upstream = Upstream::always(reply.done()).await;
+    let to = encrypted(&upstream.url()).await;
+    let Hundred { answers, driven, client } = hundred(&to, text).await;
     eventually("all are with the upstream", async || upstream.calls().len() == 100).await;
-    gateway.counts("tollgate_exchanges_in_flight", &[], 100.0).await;
+    to.gateway.counts("tollgate_exchanges_in_flight", &[], 100.0).await;
     for _ in 0..300 {
         gate.open();
     }
@@ -178,7 +204,68 @@ async fn a_hundred_streams_go_over_one_connection() {
         let words: Vec<_> = text.matches("word").collect();
         assert!(words.len() == 3 && text.ends_with("data: [DONE]\n\n"), "{text}");
     }
-    gateway.counts("tollgate_exchanges_in_flight", &[], 0.0).await;
+    to.gateway.counts("tollgate_exchanges_in_flight", &[], 0.0).await;
     drop(client);
     driven.abort();
+}
+
+/// Nanoseconds since the first call, on one clock for both ends.
+fn now() -> u64 {
+    static FROM: OnceLock<Instant> = OnceLock::new();
+    u64::try_from(FROM.get_or_init(Instant::now).elapsed().as_nanos()).unwrap()
+}
+
+/// A model whose events say when they were written: one every 50 ms on each stream.
+async fn clock() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            stream.set_nodelay(true).unwrap();
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"}") {
+                    stream.read_buf(&mut head).await.unwrap();
+                }
+                let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+                stream.write_all(head.as_bytes()).await.unwrap();
+                for _ in 0..100 {
+                    let event = event(&format!("at {} ", now()));
+                    stream.write_all(format!("data: {event}\n\n").as_bytes()).await.unwrap();
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                stream.write_all(b"data: [DONE]\n\n").await.unwrap();
+            });
+        }
+    });
+    address
+}
+
+/// How long each event was under way.
+async fn lags(mut body: h2::RecvStream) -> Vec<u64> {
+    let mut lags = Vec::new();
+    while let Some(piece) = body.data().await {
+        let (piece, at) = (piece.unwrap(), now());
+        body.flow_control().release_capacity(piece.len()).unwrap();
+        let text = String::from_utf8_lossy(&piece).into_owned();
+        let stamps =
+            text.split("\"at ").skip(1).filter_map(|rest| rest.split(' ').next()?.parse::<u64>().ok());
+        lags.extend(stamps.map(|stamp| at - stamp));
+    }
+    lags
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "measures time: on a quiet machine, with the release build (`make floods`)"]
+async fn each_event_is_passed_on_within_a_millisecond() {
+    let to = encrypted(&format!("http://{}", clock().await)).await;
+    let Hundred { answers, driven, client } = hundred(&to, lags).await;
+    let mut lags = answers.join_all().await.concat();
+    drop(client);
+    driven.abort();
+    lags.sort_unstable();
+    assert!(lags.len() > 9_900, "{} events", lags.len());
+    let at = |part: usize| lags[lags.len() * part / 100] / 1000;
+    println!("{} events on 100 streams: {} us in the middle, {} at p99", lags.len(), at(50), at(99));
+    assert!(at(50) < 1000, "{} us", at(50));
 }
