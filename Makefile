@@ -7,7 +7,7 @@ SUITE ?= ../shared/conformance
 SCENARIO ?= run
 VENV  := target/venv
 
-.PHONY: run check fmt lint test conformance clients genuine-proxy bless bench loadtest instructions real-model doc clean
+.PHONY: run check fmt lint test conformance clients genuine-proxy bless bench loadtest floods instructions real-model doc clean
 
 run: ## Build and start the gateway on the embedded simulated model
 	$(CARGO) run --release --quiet -- run --config conf/kong.yaml --server conf/tollgate.yaml --mock-llm $(MOCK)
@@ -43,6 +43,9 @@ bench: ## Micro-benchmarks (criterion)
 loadtest: ## The gateway, nginx and the bare upstream side by side, or SCENARIO=failover; installs wrk and nginx
 	$(CARGO) build --release --locked
 	loadtest/$(SCENARIO).sh
+
+floods: ## 10,000 idle connections, trickling and huge bodies, vanishing clients: bounds held, figures printed
+	loadtest/floods.sh
 
 instructions: ## User instructions a request, by callgrind
 	$(CARGO) build --release --locked

@@ -52,6 +52,16 @@ pub enum Kind {
     BadRequest,
     /// The head of the request cannot be served (bad path, bad header).
     BadHead,
+    /// The client did not send the head of its request in time.
+    SlowHead,
+    /// The head is over `max_header_bytes` or `max_headers`.
+    LargeHead,
+    /// The path and query are over `max_uri_bytes`.
+    LongUri,
+    /// The request took longer than `request_seconds`.
+    Overdue,
+    /// There is no room for the body now.
+    Crowded,
     /// The client did not send its body in time.
     SlowBody,
     /// The body is over `max_request_body_size`.
@@ -110,6 +120,12 @@ impl Kind {
         let (status, label, origin, face, failover) = match self {
             Self::BadRequest => (400, "bad_request", Client, Ai, None),
             Self::BadHead => (400, "bad_head", Client, Core, None),
+            Self::SlowHead => (408, "slow_head", Client, Core, None),
+            // KONG(kong/error_handlers.lua): nginx's own status for it, which Kong passes on.
+            Self::LargeHead => (494, "large_head", Client, Core, None),
+            Self::LongUri => (414, "long_uri", Client, Core, None),
+            Self::Overdue => (504, "overdue", Gateway, Core, None),
+            Self::Crowded => (503, "crowded", Gateway, Core, None),
             Self::SlowBody => (408, "slow_body", Client, Core, None),
             Self::TooLarge => (413, "too_large", Client, Ai, None),
             Self::Oversized => (413, "oversized", Client, Core, None),

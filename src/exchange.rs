@@ -1,6 +1,7 @@
 //! What one request owns on its way through the gateway, grouped by stage.
 
 use crate::accept::id::RequestId;
+use crate::accept::room::Held;
 use crate::config::entities::Consumer;
 use crate::error::{Error, Kind};
 use crate::meter::account::Account;
@@ -26,7 +27,9 @@ pub struct Exchange {
     pub started_at: u64,
     /// The configuration in force when the request came; it stays for the whole request.
     pub snapshot: Arc<Snapshot>,
-    /// Who connected.
+    /// When it is over, whatever becomes of it.
+    pub until: Option<Instant>,
+    /// Who asks: the other end of the connection, or whom a trusted proxy there names.
     pub client: Option<IpAddr>,
     /// The two ends of its connection.
     pub ends: Ends,
@@ -34,6 +37,8 @@ pub struct Exchange {
     pub correlation_id: Option<String>,
     /// How much more body than its head says may come, if a plugin bounds it.
     pub bound: Option<Bound>,
+    /// The room that its body takes.
+    pub held: Held,
     pub route: Option<Matched>,
     pub consumer: Option<Arc<Consumer>>,
     pub ai: Option<AiSide>,
@@ -49,6 +54,17 @@ pub struct Exchange {
 pub struct Ends {
     pub server: Option<SocketAddr>,
     pub client: Option<SocketAddr>,
+    /// Whether it is encrypted.
+    pub tls: bool,
+    /// Whether the other end is a proxy that is believed what it says of the client.
+    pub trusted: bool,
+}
+
+impl Ends {
+    /// `http` or `https`, as it was spoken to us.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls { "https" } else { "http" }
+    }
 }
 
 /// The bound of a body whose length is not stated, and what to answer to one beyond.
@@ -183,10 +199,12 @@ impl Exchange {
             begun: Instant::now(),
             started_at: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
             snapshot,
+            until: None,
             client: None,
             ends: Ends::default(),
             correlation_id: None,
             bound: None,
+            held: Held::default(),
             route: None,
             consumer: None,
             ai: None,
@@ -229,6 +247,16 @@ impl Exchange {
         let Some(bound) = &mut self.bound else { return Ok(()) };
         bound.taken = bound.taken.saturating_add(length);
         if bound.taken > bound.limit { Err(bound.error.clone()) } else { Ok(()) }
+    }
+
+    /// How long it may still take, of a wait that would be this long on its own.
+    pub fn remaining(&self, own: Duration) -> Duration {
+        self.until.map_or(own, |until| until.saturating_duration_since(Instant::now()).min(own))
+    }
+
+    /// Whether its time is over.
+    pub fn is_overdue(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
     }
 
     /// The gateway's own part of the time so far.

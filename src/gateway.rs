@@ -5,8 +5,10 @@
 //! is in `serving.rs`.
 
 use crate::accept::{Client, Patience};
+use crate::edge::Edge;
 use crate::error::{Error, Kind};
 use crate::exchange::Exchange;
+use crate::listen::front;
 use crate::plain;
 use crate::serving;
 use crate::settle;
@@ -20,6 +22,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{ErrorSource, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The data plane.
 #[derive(Clone)]
@@ -27,6 +30,7 @@ pub struct Gateway {
     pub live: Arc<ArcSwap<Snapshot>>,
     pub connections: Arc<Connections>,
     pub patience: Patience,
+    pub edge: Edge,
 }
 
 #[async_trait]
@@ -34,6 +38,7 @@ impl ProxyHttp for Gateway {
     type CTX = Exchange;
 
     fn new_ctx(&self) -> Exchange {
+        front::begun();
         Exchange::new(self.live.load_full())
     }
 
@@ -45,9 +50,10 @@ impl ProxyHttp for Gateway {
 
     async fn request_filter(&self, session: &mut Session, x: &mut Exchange) -> Result<bool> {
         let mut client = Client::Session(session);
-        let found = serving::find(&client, &x.snapshot);
         // Boxed: async_trait moves the future of its filter, and this would be most of it.
-        Ok(Box::pin(serving::request(self, &mut client, x, found)).await)
+        let met = self.edge.meet(&client);
+        let found = serving::find(&client, met.ends, &x.snapshot);
+        Ok(Box::pin(serving::request(self, &mut client, x, met, found)).await)
     }
 
     async fn upstream_peer(&self, _session: &mut Session, x: &mut Exchange) -> Result<Box<HttpPeer>> {
@@ -85,6 +91,16 @@ impl ProxyHttp for Gateway {
         x: &mut Exchange,
     ) -> Result<()> {
         plain::response(upstream, x)
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        _body: &mut Option<Bytes>,
+        _end: bool,
+        x: &mut Exchange,
+    ) -> Result<Option<Duration>> {
+        plain::in_time(x).map(|()| None)
     }
 
     fn fail_to_connect(

@@ -63,7 +63,7 @@ pub fn write(client: &Client<'_>, x: &mut Exchange, loggers: &[Arc<dyn Plugin>])
         service: route.and_then(|entry| entry.service.as_deref()),
         correlation_id: x.correlation_id.as_deref(),
         consumer: x.consumer.as_deref(),
-        client_ip: client.ip(),
+        client_ip: x.client,
         started_at: x.started_at,
         proxied: x.upstream.status.is_some() && x.answer.error.is_none(),
         ai: &ai,
@@ -87,11 +87,11 @@ fn shown(doc: &Doc, hidden: &[&str]) -> Bytes {
 
 fn request<'a>(client: &'a Client<'_>, x: &'a Exchange, hidden: &'a [&'a str]) -> Request<'a> {
     let head = client.head();
-    let port = client.server_addr().map_or(80, |address| address.port());
+    let port = x.ends.server.map_or(80, |address| address.port());
     Request {
         id: x.id.as_str(),
         method: head.method.as_str(),
-        scheme: "http",
+        scheme: x.ends.scheme(),
         host: client.host().split(':').next().unwrap_or_default(),
         port,
         uri: head.uri.path_and_query().map_or("/", PathAndQuery::as_str),

@@ -4,13 +4,15 @@
 
 // The way in: flags, listeners, and the configuration that is in force.
 pub mod config;
+pub mod listen;
 pub mod process;
 pub mod snapshot;
 pub mod state;
 
 // The life of a request.
+pub mod edge;
 pub mod exchange;
-pub mod front;
+pub mod express;
 pub mod gateway;
 pub mod serving;
 

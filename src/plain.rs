@@ -4,6 +4,7 @@ pub mod rewritten;
 
 use crate::accept::Client;
 use crate::attempts::encode::forwarded;
+use crate::edge::overdue;
 use crate::error::{Error, Kind};
 use crate::exchange::{Exchange, Try};
 use crate::respond::head::{self, SERVER, VIA};
@@ -29,8 +30,9 @@ pub async fn peer(x: &mut Exchange) -> Result<Box<HttpPeer>> {
     };
     let address = peer.address;
     let mut peer = peer.peer.clone();
-    peer.options.read_timeout = Some(entry.timeouts.read);
-    peer.options.write_timeout = Some(entry.timeouts.write);
+    peer.options.read_timeout = Some(x.remaining(entry.timeouts.read));
+    peer.options.write_timeout = Some(x.remaining(entry.timeouts.write));
+    peer.options.total_connection_timeout = peer.options.total_connection_timeout.map(|own| x.remaining(own));
     x.upstream.tries.push(Try { address, at: x.age_ms(), state: None, code: None });
     Ok(Box::new(peer))
 }
@@ -54,9 +56,10 @@ pub fn request(session: &mut Session, upstream: &mut RequestHeader, x: &mut Exch
         upstream.insert_header(header::HOST, host)?;
     }
     let from = forwarded(&client, x);
-    if let Some(ip) = client.ip() {
+    if let Some(ip) = from.ip {
         let before = upstream.headers.get("x-forwarded-for").and_then(|value| value.to_str().ok());
-        let chain = before.map_or_else(|| ip.to_string(), |before| format!("{before}, {ip}"));
+        let end = from.end.unwrap_or(ip);
+        let chain = before.map_or_else(|| ip.to_string(), |before| format!("{before}, {end}"));
         upstream.insert_header("x-forwarded-for", chain)?;
         upstream.insert_header("x-real-ip", ip.to_string())?;
     }
@@ -64,7 +67,7 @@ pub fn request(session: &mut Session, upstream: &mut RequestHeader, x: &mut Exch
     upstream.insert_header("x-forwarded-host", from.host)?;
     upstream.insert_header("x-forwarded-port", from.port)?;
     upstream.insert_header("x-forwarded-path", from.path)?;
-    match &route.prefix {
+    match from.prefix {
         Some(prefix) => upstream.insert_header("x-forwarded-prefix", prefix)?,
         None => drop(upstream.remove_header("x-forwarded-prefix")),
     }
@@ -94,8 +97,17 @@ pub fn response(upstream: &mut ResponseHeader, x: &mut Exchange) -> Result<()> {
     Ok(())
 }
 
+/// Ends a request whose time is over: a drip on either side breaks no limit on a single wait.
+pub fn in_time(x: &Exchange) -> Result<()> {
+    if x.is_overdue() {
+        return PingoraError::e_explain(ErrorType::ReadTimedout, "the request took too long");
+    }
+    Ok(())
+}
+
 /// Watches the client's body on its way to the service.
 pub fn body(piece: Option<&Bytes>, x: &mut Exchange) -> Result<()> {
+    in_time(x)?;
     x.take_body(piece.map_or(0, Bytes::len)).map_err(|error| {
         PingoraError::explain(ErrorType::HTTPStatus(error.status()), "the body is too large")
     })
@@ -106,6 +118,9 @@ pub fn failure(error: &PingoraError, x: &mut Exchange) -> Error {
     use ErrorType::{ConnectNoRoute, ConnectTimedout, ReadTimedout, TLSHandshakeTimedout, WriteTimedout};
     if let Err(error) = x.take_body(0) {
         return error;
+    }
+    if x.is_overdue() {
+        return overdue();
     }
     match error.etype() {
         ConnectTimedout | ReadTimedout | WriteTimedout | TLSHandshakeTimedout => {

@@ -3,9 +3,11 @@
 
 use crate::accept::Client;
 use crate::attempts;
+use crate::edge::Met;
 use crate::error::{Error, Kind};
 use crate::exchange::{Ends, Exchange, Matched};
 use crate::gateway::Gateway;
+use crate::listen::connection::Connection;
 use crate::phases::{self, Phase};
 use crate::plain;
 use crate::plugins::Stop;
@@ -22,7 +24,7 @@ pub struct Found {
 }
 
 /// Finds it.
-pub fn find(client: &Client<'_>, snapshot: &Snapshot) -> Option<Found> {
+pub fn find(client: &Client<'_>, ends: Ends, snapshot: &Snapshot) -> Option<Found> {
     let request = client.head();
     let target = request.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     let query = Query {
@@ -30,9 +32,9 @@ pub fn find(client: &Client<'_>, snapshot: &Snapshot) -> Option<Found> {
         host: client.host(),
         target,
         headers: &request.headers,
-        scheme: "http",
-        sni: None,
-        port: client.server_addr().map_or(80, |address| address.port()),
+        scheme: attempts::encode::scheme(client, ends),
+        sni: Connection::of(client.digest()).and_then(Connection::sni),
+        port: ends.server.map_or(80, |address| address.port()),
     };
     let found = snapshot.router().find(&query)?;
     let entry = snapshot.entry(found.index)?.clone();
@@ -47,11 +49,16 @@ pub async fn request(
     gateway: &Gateway,
     client: &mut Client<'_>,
     x: &mut Exchange,
+    met: Met,
     found: Option<Found>,
 ) -> bool {
-    x.client = client.ip();
-    x.ends = Ends { server: client.server_addr(), client: client.client_addr() };
-    match serve(gateway, client, x, found).await {
+    (x.client, x.ends) = (met.client, met.ends);
+    x.until = gateway.edge.whole.map(|whole| x.begun + whole);
+    let served = match met.bounded {
+        Ok(()) => gateway.edge.within(serve(gateway, client, x, found)).await,
+        Err(error) => Err(error.into()),
+    };
+    match served {
         Ok(answered) => answered,
         Err(Stop::Error(error)) => {
             refuse(client, x, error).await;

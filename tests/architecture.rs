@@ -19,6 +19,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("wire", &["error"]),
     ("clock", &[]),
     // The stages, in the order of a request's way.
+    ("listen", &["accept", "error", "meter", "respond"]),
     ("accept", &["clock", "error", "wire"]),
     ("route", &["config"]),
     // A plugin's configuration becomes targets, switches and sinks when it is loaded: the two rooms
@@ -37,22 +38,25 @@ const EDGES: &[(&str, &[&str])] = &[
     ("convert", &["config", "plugins"]),
     ("init", &["config", "error", "plugins", "provider", "upstream"]),
     ("state", &["config", "meter", "snapshot"]),
-    ("admin", &["config", "error", "log", "meter", "plugins", "process", "respond", "snapshot", "state"]),
+    (
+        "admin",
+        &["config", "error", "listen", "log", "meter", "plugins", "process", "respond", "snapshot", "state"],
+    ),
 ];
 
 /// Where the stages meet. They may import what they need, but nobody's entry points.
 const ROOTS: &[&str] = &[
-    "snapshot", "exchange", "front", "gateway", "serving", "attempts", "plain", "journal", "settle",
-    "phases", "process", "lib", "main",
+    "snapshot", "edge", "exchange", "express", "gateway", "serving", "attempts", "plain", "journal",
+    "settle", "phases", "process", "lib", "main",
 ];
 
 /// Who may know `gateway` and `process`: nothing below hangs on how it is started.
 const TOPS: &[(&str, &[&str])] = &[
-    ("front", &["process", "lib"]),
-    ("gateway", &["front", "process", "serving", "lib"]),
+    ("express", &["process", "lib"]),
+    ("gateway", &["express", "process", "serving", "lib"]),
     ("process", &["main", "lib", "config", "admin"]),
-    ("serving", &["front", "gateway", "lib"]),
-    ("settle", &["front", "gateway", "lib"]),
+    ("serving", &["express", "gateway", "lib"]),
+    ("settle", &["express", "gateway", "lib"]),
 ];
 
 /// Names that stand only where they are at home, and the rooms that are their home.

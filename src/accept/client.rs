@@ -1,13 +1,15 @@
 //! The client of an exchange, whoever holds its connection.
 
 use super::direct::Direct;
+use super::room::Held;
 use super::{Patience, read};
 use crate::error::Result;
 use bytes::Bytes;
 use http::{Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::raw_connect::ProxyDigest;
 use pingora_proxy::Session;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 /// A client.
 ///
@@ -65,9 +67,12 @@ impl Client<'_> {
         }
     }
 
-    /// Who the client is.
-    pub fn ip(&self) -> Option<IpAddr> {
-        self.client_addr().map(|address| address.ip())
+    /// What else is known of the connection.
+    pub fn digest(&self) -> Option<&ProxyDigest> {
+        match self {
+            Self::Direct(direct) => direct.digest.as_deref(),
+            Self::Session(session) => session.digest()?.proxy_digest.as_deref(),
+        }
     }
 
     /// The host it asked for: the header, or the authority of an h2 request.
@@ -109,11 +114,13 @@ impl Client<'_> {
         }
     }
 
-    /// Reads the whole body, of at most `limit` bytes.
-    pub async fn body(&mut self, limit: usize, patience: Patience) -> Result<Bytes> {
+    /// Reads the whole body, of at most `limit` bytes, into room that it holds then.
+    pub async fn body(&mut self, limit: usize, patience: Patience, held: &mut Held) -> Result<Bytes> {
         match self {
-            Self::Direct(direct) => direct.body(limit, patience).await,
-            Self::Session(session) => Box::pin(read(&mut session.downstream_session, limit, patience)).await,
+            Self::Direct(direct) => direct.body(limit, patience, held).await,
+            Self::Session(session) => {
+                Box::pin(read(&mut session.downstream_session, limit, patience, held)).await
+            }
         }
     }
 

@@ -4,13 +4,17 @@ pub mod client;
 mod date;
 pub mod direct;
 pub mod form;
+pub mod head;
 pub mod id;
+pub mod real_ip;
+pub mod room;
 
 pub use client::Client;
 
 use crate::error::{Error, Kind, Result};
 use bytes::{Bytes, BytesMut};
 use pingora::protocols::http::ServerSession;
+use room::Held;
 use std::time::Duration;
 
 /// How long a body may take.
@@ -22,13 +26,23 @@ pub struct Patience {
     pub total: Duration,
 }
 
-/// Reads the whole body of a request on a connection of Pingora's.
+/// Reads the whole body of a request on a connection of Pingora's, into room that it holds then.
 ///
 /// A body that announces a length over the limit is refused before a byte of it is read.
-async fn read(session: &mut ServerSession, limit: usize, patience: Patience) -> Result<Bytes> {
+async fn read(
+    session: &mut ServerSession,
+    limit: usize,
+    patience: Patience,
+    held: &mut Held,
+) -> Result<Bytes> {
     if declared_length(session).is_some_and(|length| length > limit as u64) {
         session.set_keepalive(None);
         return Err(too_large(limit));
+    }
+    let length = declared_length(session).and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+    if let Err(error) = held.wait(length, patience.total).await {
+        session.set_keepalive(None);
+        return Err(error);
     }
     if expects_continue(session)
         && let ServerSession::H1(h1) = session
@@ -40,7 +54,7 @@ async fn read(session: &mut ServerSession, limit: usize, patience: Patience) -> 
         h1.set_close_on_response_before_downstream_finish(true);
     }
     session.set_read_timeout(Some(patience.per_read));
-    let read = tokio::time::timeout(patience.total, collect(session, limit)).await;
+    let read = tokio::time::timeout(patience.total, collect(session, limit, held)).await;
     let body = read.map_err(|_| slow())?;
     if body.is_err() {
         session.set_keepalive(None);
@@ -48,7 +62,7 @@ async fn read(session: &mut ServerSession, limit: usize, patience: Patience) -> 
     body
 }
 
-async fn collect(session: &mut ServerSession, limit: usize) -> Result<Bytes> {
+async fn collect(session: &mut ServerSession, limit: usize, held: &mut Held) -> Result<Bytes> {
     let Some(first) = next(session).await? else { return Ok(Bytes::new()) };
     if first.len() > limit {
         return Err(too_large(limit));
@@ -62,6 +76,7 @@ async fn collect(session: &mut ServerSession, limit: usize) -> Result<Bytes> {
         if whole.len() + bytes.len() > limit {
             return Err(too_large(limit));
         }
+        held.grow(whole.len() + bytes.len())?;
         whole.extend_from_slice(&bytes);
         piece = next(session).await?;
     }

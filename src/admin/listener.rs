@@ -1,5 +1,6 @@
 //! The operators' listeners as services of the process, and a look at the proxy's.
 
+use crate::listen::address::Place;
 use async_trait::async_trait;
 use axum::Router;
 use pingora::server::ShutdownWatch;
@@ -7,33 +8,55 @@ use pingora::services::background::BackgroundService;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 
-/// The proxy listener. It is bound after the operators' listeners, so that readiness has to look.
+/// The proxy listeners. They are bound after the operators' listeners, so that readiness has to look.
 pub struct Door {
-    address: SocketAddr,
+    places: Vec<Place>,
     open: AtomicBool,
 }
 
 impl Door {
-    /// The listener at that address, not yet seen open.
-    pub fn new(address: SocketAddr) -> Self {
-        let local = match address {
-            SocketAddr::V4(v4) if v4.ip().is_unspecified() => (Ipv4Addr::LOCALHOST, v4.port()).into(),
-            SocketAddr::V6(v6) if v6.ip().is_unspecified() => (Ipv6Addr::LOCALHOST, v6.port()).into(),
-            other => other,
-        };
-        Self { address: local, open: AtomicBool::new(false) }
+    /// The listeners at those places, not yet seen open.
+    pub fn new(places: impl Iterator<Item = Place>) -> Self {
+        Self { places: places.map(near).collect(), open: AtomicBool::new(false) }
     }
 
-    /// Whether it takes connections; once it does, nobody knocks again.
+    /// Whether all take connections; once they do, nobody knocks again.
     pub async fn is_open(&self) -> bool {
         if !self.open.load(Ordering::Relaxed) {
-            let knock = tokio::time::timeout(KNOCK, TcpStream::connect(self.address)).await;
-            self.open.store(matches!(knock, Ok(Ok(_))), Ordering::Relaxed);
+            for place in &self.places {
+                if !knock(place).await {
+                    return false;
+                }
+            }
+            self.open.store(true, Ordering::Relaxed);
         }
-        self.open.load(Ordering::Relaxed)
+        true
     }
+}
+
+/// How to reach a place from here.
+fn near(place: Place) -> Place {
+    match place {
+        Place::Tcp(SocketAddr::V4(v4)) if v4.ip().is_unspecified() => {
+            Place::Tcp((Ipv4Addr::LOCALHOST, v4.port()).into())
+        }
+        Place::Tcp(SocketAddr::V6(v6)) if v6.ip().is_unspecified() => {
+            Place::Tcp((Ipv6Addr::LOCALHOST, v6.port()).into())
+        }
+        other => other,
+    }
+}
+
+async fn knock(place: &Place) -> bool {
+    let knock = async {
+        match place {
+            Place::Tcp(address) => TcpStream::connect(address).await.map(drop),
+            Place::Unix(path) => UnixStream::connect(path).await.map(drop),
+        }
+    };
+    matches!(tokio::time::timeout(KNOCK, knock).await, Ok(Ok(())))
 }
 
 const KNOCK: Duration = Duration::from_secs(1);

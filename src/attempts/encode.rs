@@ -4,7 +4,7 @@ use super::native;
 use crate::accept::Client;
 use crate::config::target::Operation;
 use crate::error::{Error, Kind, Result};
-use crate::exchange::Exchange;
+use crate::exchange::{Ends, Exchange};
 use crate::provider::{Call, Outbound};
 use crate::target::Settled;
 use crate::target::letter::Letter;
@@ -63,19 +63,36 @@ fn untranslated(settled: &Settled, error: &Error) -> Error {
     Error::new(error.kind(), format!("error transforming to {provider}://{operation}: {detail}"))
 }
 
-/// What the upstream is told of the client.
+/// What the upstream is told of the client. A trusted proxy has told us, and that goes on.
 pub fn forwarded<'a>(client: &'a Client<'_>, x: &'a Exchange) -> Forwarded<'a> {
-    let host = client.host();
-    let named = host.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+    let said = |name| said(client, x.ends, name);
+    let own = client.host();
+    let named = own.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
     Forwarded {
-        ip: client.ip(),
-        scheme: "http",
-        host,
-        port: named.unwrap_or(80),
-        path: client.head().uri.path(),
-        prefix: x.route.as_ref().and_then(|route| route.prefix.as_deref()),
+        ip: x.client,
+        end: x.ends.client.map(|end| end.ip()),
+        scheme: scheme(client, x.ends),
+        host: said("x-forwarded-host").unwrap_or(own),
+        port: said("x-forwarded-port")
+            .and_then(|port| port.parse().ok())
+            .or(named)
+            .unwrap_or(if x.ends.tls { 443 } else { 80 }),
+        path: said("x-forwarded-path").unwrap_or(client.head().uri.path()),
+        prefix: said("x-forwarded-prefix")
+            .or_else(|| x.route.as_ref().and_then(|route| route.prefix.as_deref())),
         request_id: x.id.as_str(),
     }
+}
+
+/// The scheme of the client's request: as it was spoken to the first of our trusted proxies.
+pub fn scheme<'a>(client: &'a Client<'_>, ends: Ends) -> &'a str {
+    said(client, ends, "x-forwarded-proto").unwrap_or(ends.scheme())
+}
+
+/// What a trusted proxy says in a header.
+fn said<'a>(client: &'a Client<'_>, ends: Ends, name: &str) -> Option<&'a str> {
+    let header = client.head().headers.get(name).filter(|_| ends.trusted);
+    header.and_then(|value| value.to_str().ok())
 }
 
 /// Fills the message of a failed translation with what was being transformed.

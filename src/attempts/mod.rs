@@ -192,7 +192,8 @@ async fn read(
     patience: Patience,
 ) -> Result<Doc> {
     let from = Instant::now();
-    let body = client.body(x.body_limit(limit), patience).await;
+    let most = x.body_limit(limit);
+    let body = client.body(most, patience, &mut x.held).await;
     x.answer.waited += from.elapsed();
     let mut body = body.map_err(|error| x.over_bound(error, limit))?;
     if x.chain().rewrites() {

@@ -76,7 +76,8 @@ async fn forward(
 async fn read(client: &mut Client<'_>, x: &mut Exchange, patience: Patience) -> Result<Bytes> {
     let limit = x.chain().body_limit.unwrap_or_default();
     let from = Instant::now();
-    let body = client.body(x.body_limit(limit), patience).await;
+    let most = x.body_limit(limit);
+    let body = client.body(most, patience, &mut x.held).await;
     x.answer.waited += from.elapsed();
     body.map_err(|error| x.over_bound(error, limit))
 }

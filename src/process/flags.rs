@@ -1,6 +1,7 @@
 //! The command line: every flag also by environment.
 
 use crate::admin::token::Token;
+use crate::listen::address::Listen;
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -54,9 +55,9 @@ pub struct Run {
     /// Server settings (conf/tollgate.yaml documents them).
     #[arg(long, env = "TOLLGATE_SERVER", value_name = "FILE")]
     pub server: Option<PathBuf>,
-    /// Where clients connect [default: 0.0.0.0:8000].
-    #[arg(long, env = "TOLLGATE_PROXY_LISTEN", value_name = "ADDR")]
-    pub proxy_listen: Option<SocketAddr>,
+    /// Where clients connect, in Kong's words: `0.0.0.0:8443 ssl http2` [default: 0.0.0.0:8000].
+    #[arg(long, env = "TOLLGATE_PROXY_LISTEN", value_delimiter = ',', value_name = "ADDR")]
+    pub proxy_listen: Vec<Listen>,
     /// Where the Admin API listens [default: 127.0.0.1:8001].
     #[arg(long, env = "TOLLGATE_ADMIN_LISTEN", value_name = "ADDR")]
     pub admin_listen: Option<SocketAddr>,

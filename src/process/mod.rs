@@ -3,6 +3,7 @@
 pub mod descriptions;
 pub mod flags;
 pub mod follow;
+mod proxy;
 pub mod reload;
 pub mod serve;
 pub mod settings;

@@ -7,23 +7,17 @@ use super::reload::{self, Reloader};
 use super::settings::Settings;
 use super::tokens::TokenKeeper;
 use crate::admin::{self, Door, Facts, Listener};
-use crate::front::Front;
-use crate::gateway::Gateway;
+use crate::listen::address::Place;
 use crate::log::sink;
 use crate::meter::metrics::SERIES;
 use crate::mock;
-use crate::snapshot::{Counts, Snapshot};
+use crate::snapshot::Counts;
 use crate::state::control::{Control, Ready};
 use crate::state::store::Store;
-use crate::upstream::attempt::Connections;
-use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use pingora::apps::HttpServerOptions;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
 use pingora::services::background::{BackgroundService, background_service};
-use pingora::services::listening::Service;
-use pingora_proxy::http_proxy;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,7 +34,7 @@ pub fn run(flags: &Run) -> Result<(), String> {
     warn_of_open_admin(&settings);
     let draining = Arc::new(AtomicBool::new(false));
     let mut server = Server::new_with_opt_and_conf(None, server_conf(&settings));
-    let door = Arc::new(Door::new(settings.proxy_listen));
+    let door = Arc::new(Door::new(settings.proxy_listen.iter().map(|listen| listen.place.clone())));
     let facts = Facts {
         control: control.clone(),
         draining: draining.clone(),
@@ -60,7 +54,8 @@ pub fn run(flags: &Run) -> Result<(), String> {
         let socket = bound(address, "simulated model")?;
         server.add_service(background_service("mock-llm", Model(socket)));
     }
-    add_proxy(&mut server, &settings, live)?;
+    try_proxy(&settings)?;
+    super::proxy::add(&mut server, &settings, live)?;
     announce(flags, &settings, counts);
     let grace = Duration::from_secs(settings.grace_seconds);
     server.add_service(background_service("drain", Drain { grace }));
@@ -127,20 +122,13 @@ fn add_operators(server: &mut Server, settings: &Settings, facts: &Facts) -> Res
     Ok(())
 }
 
-fn add_proxy(server: &mut Server, settings: &Settings, live: Arc<ArcSwap<Snapshot>>) -> Result<(), String> {
-    // Pingora would panic on a taken port, long after the start line.
-    drop(bound(settings.proxy_listen, "proxy listener")?);
-    let connections = Arc::new(Connections::new(settings.keepalive_pool));
-    server.add_service(background_service("sweep", Sweeper(connections.clone())));
-    let gateway = Gateway { live, connections, patience: settings.patience() };
-    let mut options = HttpServerOptions::default();
-    options.h2c = true;
-    let mut pipeline = http_proxy(&server.configuration, gateway.clone());
-    pipeline.server_options = Some(options);
-    let mut proxy = Service::new("proxy".to_owned(), Front::new(gateway, pipeline));
-    proxy.threads = Some(settings.threads);
-    proxy.add_tcp(&settings.proxy_listen.to_string());
-    server.add_service(proxy);
+/// Pingora would panic on a taken port, long after the start line.
+fn try_proxy(settings: &Settings) -> Result<(), String> {
+    for listen in settings.proxy_listen.iter().filter(|listen| !listen.reuseport) {
+        if let Place::Tcp(address) = listen.place {
+            drop(bound(address, "proxy listener")?);
+        }
+    }
     Ok(())
 }
 
@@ -166,21 +154,6 @@ impl BackgroundService for Model {
         };
         if let Err(error) = served {
             tracing::error!(%error, "the simulated model has stopped");
-        }
-    }
-}
-
-/// Closes upstream connections that nobody has used for long.
-struct Sweeper(Arc<Connections>);
-
-#[async_trait]
-impl BackgroundService for Sweeper {
-    async fn start(&self, mut shutdown: ShutdownWatch) {
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep(Duration::from_secs(5)) => self.0.sweep(),
-                _ = shutdown.changed() => return,
-            }
         }
     }
 }

@@ -8,7 +8,10 @@ static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// What the gateway tells the upstream of the client's own request.
 pub struct Forwarded<'a> {
+    /// The client.
     pub ip: Option<IpAddr>,
+    /// The other end of the connection: the client, or a proxy in front.
+    pub end: Option<IpAddr>,
     /// `http` or `https`, as the client spoke to us.
     pub scheme: &'a str,
     /// The client's `Host`, and the port it named or that its scheme implies.
@@ -161,8 +164,11 @@ fn forwarded(out: &mut Vec<u8>, client: &HeaderMap, from: &Forwarded<'_>) {
         if let Some(before) = client.get(&FORWARDED_FOR) {
             out.put_slice(before.as_bytes());
             out.put_slice(b", ");
+            // KONG(kong/runloop/handler.lua): who handed it to us is appended, not the client again.
+            put_ip(out, from.end.unwrap_or(ip));
+        } else {
+            put_ip(out, ip);
         }
-        put_ip(out, ip);
         out.put_slice(b"\r\n");
     }
     put(out, "x-forwarded-proto", from.scheme.as_bytes());
@@ -184,6 +190,7 @@ mod tests {
     fn parts<'a>(client: &'a HeaderMap, own: &'a [(HeaderName, HeaderValue)], path: &'a str) -> String {
         let forwarded = Forwarded {
             ip: Some(IpAddr::from([10, 0, 0, 7])),
+            end: Some(IpAddr::from([10, 0, 0, 7])),
             scheme: "http",
             host: "gateway.test",
             port: 8000,

@@ -7,6 +7,7 @@ pub mod doc;
 pub mod event_stream;
 pub mod frame;
 pub mod h1;
+pub mod ip_range;
 pub mod json_array;
 pub mod json_lines;
 pub mod scan;

@@ -4,7 +4,7 @@ use super::gateway::PATIENCE;
 use bytes::{Buf, BytesMut};
 use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// A connection.
@@ -92,16 +92,26 @@ impl Answer {
     }
 }
 
+/// Any stream of bytes in both directions.
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
 /// A connection that reads answer by answer.
 pub struct Connection {
-    stream: TcpStream,
+    stream: Box<dyn Duplex>,
     buffer: BytesMut,
 }
 
 impl Connection {
     /// Connects.
     pub async fn open(address: SocketAddr) -> Self {
-        Self { stream: Raw::connect(address).await.0, buffer: BytesMut::new() }
+        Self::over(Raw::connect(address).await.0)
+    }
+
+    /// Over a stream that is open already.
+    pub fn over(stream: impl Duplex + 'static) -> Self {
+        Self { stream: Box::new(stream), buffer: BytesMut::new() }
     }
 
     /// Sends bytes; a peer that no longer reads them is no error here.

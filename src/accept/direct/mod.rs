@@ -5,34 +5,49 @@
 
 mod write;
 
+use crate::accept::Patience;
+use crate::accept::room::Held;
 use crate::clock::{Clock, Elapsed};
 use crate::error::Result;
-use crate::wire::h1::{self, Head, head};
+use crate::wire::h1::{self, Head};
 use bytes::{Bytes, BytesMut};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::Stream;
+use pingora::protocols::raw_connect::ProxyDigest;
+use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::time::Instant;
 use write::{Framing, framing, put_hex, write_all, write_head};
 
 /// What is read at once when nothing is known of a request.
 const ROOM: usize = 4 * 1024;
 /// A body larger than this has a buffer to itself, which does not outlive it.
 const LARGE: usize = 32 * 1024;
-/// How long a connection may be idle,
-const IDLE: Duration = Duration::from_mins(5);
-/// a head take to come,
-const HEAD: Duration = Duration::from_mins(1);
-/// and a client take for what is written to it.
+/// How long a client may take for what is written to it.
 const WRITE: Duration = Duration::from_mins(1);
 /// A client that is refused in the middle of its body is listened to for so long: a connection that is
 /// closed over unread bytes is reset, and the answer with it.
 const LINGER: Duration = Duration::from_secs(1);
 /// The most of such a body that is read.
 const LINGERED: usize = 1024 * 1024;
+
+/// How heads may come.
+#[derive(Clone, Copy, Debug)]
+pub struct Heads {
+    /// The longest.
+    pub bytes: usize,
+    /// How long to wait for the first byte,
+    pub idle: Duration,
+    /// and from there to the last.
+    pub whole: Duration,
+}
 
 /// A connection, and the request on it.
 pub struct Direct {
@@ -44,6 +59,9 @@ pub struct Direct {
     clock: Clock,
     pub server: Option<SocketAddr>,
     pub client: Option<SocketAddr>,
+    /// What else is known of the connection.
+    pub digest: Option<Arc<ProxyDigest>>,
+    heads: Heads,
     pub request: RequestHeader,
     /// The request's head as it came.
     raw: Bytes,
@@ -74,18 +92,24 @@ pub enum Next {
     Closed,
     /// Something that is for Pingora.
     Other,
+    /// The rest of a head did not come in time.
+    Slow,
 }
 
 impl Direct {
     /// A connection on which nothing has come yet.
-    pub fn new(stream: Stream) -> Self {
+    pub fn new(stream: Stream, heads: Heads) -> Self {
+        let proxy = stream.get_proxy_digest();
         let digest = stream.get_socket_digest();
         let inet = |address: Option<&pingora::protocols::l4::socket::SocketAddr>| address?.as_inet().copied();
         let (server, client) =
             digest.map_or((None, None), |digest| (inet(digest.local_addr()), inet(digest.peer_addr())));
         Self {
             stream,
-            buf: BytesMut::with_capacity(ROOM),
+            digest: proxy,
+            heads,
+            // Until a byte is there, a connection has no buffer.
+            buf: BytesMut::new(),
             out: Vec::new(),
             clock: Clock::default(),
             server,
@@ -105,29 +129,54 @@ impl Direct {
     /// Waits for the next request; an idle connection is closed when `stop` is ready.
     pub async fn next(&mut self, mut stop: Pin<&mut impl Future<Output = ()>>) -> Next {
         (self.answer, self.received, self.sent, self.ahead) = (Answer::default(), 0, 0, false);
+        (self.raw, self.left) = (Bytes::new(), 0);
+        let mut until = None;
         loop {
             if !self.buf.is_empty() {
                 match h1::Request::read(&mut self.buf) {
-                    Head::Whole(request) => return self.begin(request),
-                    Head::Partial if self.buf.len() <= head::LONGEST => {}
-                    Head::Partial | Head::Other => {
-                        self.raw = Bytes::new();
+                    Head::Whole(request) if request.raw.len() <= self.heads.bytes => {
+                        return self.begin(request);
+                    }
+                    Head::Whole(request) => {
+                        self.raw = request.raw;
                         return Next::Other;
                     }
+                    Head::Partial if self.buf.len() <= self.heads.bytes => {}
+                    Head::Partial | Head::Other => return Next::Other,
                 }
             }
             let idle = self.buf.is_empty();
-            let limit = if idle { IDLE } else { HEAD };
-            let read = self.read(ROOM, limit);
+            let whole = self.heads.whole;
+            let limit = if idle {
+                self.heads.idle
+            } else {
+                let until = *until.get_or_insert_with(|| Instant::now() + whole);
+                until.saturating_duration_since(Instant::now())
+            };
             let read = tokio::select! {
                 biased;
-                read = read => read,
+                read = self.read_head(limit) => read,
                 () = &mut stop, if idle => return Next::Closed,
             };
-            if !matches!(read, Ok(Ok(1..))) {
-                return Next::Closed;
+            match read {
+                Ok(Ok(1..)) => {}
+                Err(Elapsed) if !idle => return Next::Slow,
+                _ => return Next::Closed,
             }
         }
+    }
+
+    /// Reads through the stack: who sends nothing costs no buffer.
+    async fn read_head(&mut self, limit: Duration) -> Result<io::Result<usize>, Elapsed> {
+        let Self { stream, buf, clock, .. } = self;
+        let read = poll_fn(|context| {
+            let mut room = [const { MaybeUninit::uninit() }; ROOM];
+            let mut room = ReadBuf::uninit(&mut room);
+            ready!(Pin::new(&mut *stream).poll_read(context, &mut room))?;
+            buf.extend_from_slice(room.filled());
+            Poll::Ready(Ok(room.filled().len()))
+        });
+        clock.within(limit, read).await
     }
 
     fn begin(&mut self, request: h1::Request) -> Next {
@@ -145,12 +194,16 @@ impl Direct {
         (self.stream, read)
     }
 
-    /// The request's body, of at most `limit` bytes.
-    pub async fn body(&mut self, limit: usize, patience: crate::accept::Patience) -> Result<Bytes> {
+    /// The request's body, of at most `limit` bytes, in room that it holds then.
+    pub async fn body(&mut self, limit: usize, patience: Patience, held: &mut Held) -> Result<Bytes> {
         let Some(length) = usize::try_from(self.left).ok().filter(|length| *length <= limit) else {
             self.keep_alive = false;
             return Err(crate::accept::too_large(limit));
         };
+        if let Err(error) = held.wait(length, patience.total).await {
+            self.keep_alive = false;
+            return Err(error);
+        }
         if self.buf.len() < length {
             self.gather(length, patience).await?;
         }
@@ -163,10 +216,10 @@ impl Direct {
     }
 
     /// Reads until so much is there.
-    async fn gather(&mut self, length: usize, patience: crate::accept::Patience) -> Result<()> {
-        let until = tokio::time::Instant::now() + patience.total;
+    async fn gather(&mut self, length: usize, patience: Patience) -> Result<()> {
+        let until = Instant::now() + patience.total;
         while self.buf.len() < length {
-            let limit = until.saturating_duration_since(tokio::time::Instant::now()).min(patience.per_read);
+            let limit = until.saturating_duration_since(Instant::now()).min(patience.per_read);
             let room = length - self.buf.len();
             match self.read(room, limit).await {
                 Ok(Ok(1..)) => {}

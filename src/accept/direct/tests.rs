@@ -6,13 +6,14 @@ use std::pin::pin;
 use tokio::io::DuplexStream;
 
 const SECOND: Duration = Duration::from_secs(1);
+const HEADS: Heads = Heads { bytes: 8192, idle: SECOND, whole: SECOND };
 const PATIENCE: Patience = Patience { per_read: SECOND, total: SECOND };
 
 /// A connection, and the client at its other end, which has written `text`.
 async fn connected(text: &str) -> (Direct, DuplexStream) {
     let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
     theirs.write_all(text.as_bytes()).await.unwrap();
-    (Direct::new(Box::new(ours)), theirs)
+    (Direct::new(Box::new(ours), HEADS), theirs)
 }
 
 async fn next(direct: &mut Direct) -> Next {
@@ -42,7 +43,7 @@ async fn requests_are_served_one_after_another_also_when_they_come_together() {
     for (path, body) in [("/one", "1"), ("/two", "22")] {
         assert!(matches!(next(&mut direct).await, Next::Request));
         assert_eq!(direct.request.uri, path);
-        assert_eq!(direct.body(8, PATIENCE).await.unwrap(), body);
+        assert_eq!(direct.body(8, PATIENCE, &mut Held::default()).await.unwrap(), body);
         direct.head(&head(200, "content-length", "3"));
         direct.piece(b"yes", true).await.unwrap();
         assert!(direct.finish().await);
@@ -62,7 +63,8 @@ async fn a_body_may_come_in_pieces_but_not_for_ever() {
         client.write_all(&[b'x'; 69_998]).await.unwrap();
         client
     };
-    let (body, client) = tokio::join!(direct.body(80_000, PATIENCE), write);
+    let mut held = Held::default();
+    let (body, client) = tokio::join!(direct.body(80_000, PATIENCE, &mut held), write);
     assert_eq!(body.unwrap().len(), 70_000);
     drop(client);
     tokio::time::pause();
@@ -71,7 +73,7 @@ async fn a_body_may_come_in_pieces_but_not_for_ever() {
         let head = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{text}");
         let (mut direct, _client) = connected(&head).await;
         assert!(matches!(next(&mut direct).await, Next::Request));
-        assert_eq!(direct.body(8, PATIENCE).await.unwrap_err().kind(), kind);
+        assert_eq!(direct.body(8, PATIENCE, &mut Held::default()).await.unwrap_err().kind(), kind);
     }
 }
 

@@ -26,6 +26,11 @@ impl Series {
         self.own.errors.with_label_values(&[kind.origin().label(), kind.label()]).inc();
     }
 
+    /// Counts a connection that was closed before a request.
+    pub fn refused(&self, reason: &'static str) {
+        self.refused.with_label_values(&[reason]).inc();
+    }
+
     /// Notes the gateway's own time for one exchange.
     pub fn overhead(&self, own: Duration) {
         self.own.overhead.observe(own.as_secs_f64() * 1e6);

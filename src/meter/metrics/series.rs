@@ -52,6 +52,9 @@ pub struct Series {
     pub begun: IntCounter,
     /// Exchanges under way.
     pub in_flight: IntGauge,
+    /// Clients' connections that are open.
+    pub connections: IntGauge,
+    pub(super) refused: IntCounterVec,
     /// Log records that a full queue turned away.
     pub log_dropped: IntGauge,
 }
@@ -113,6 +116,12 @@ impl Series {
             datastore,
             begun: to.count("tollgate_exchanges_total", "Exchanges that began"),
             in_flight: to.gauge("tollgate_exchanges_in_flight", "Exchanges under way"),
+            connections: to.gauge("tollgate_connections", "Clients' connections that are open"),
+            refused: to.counts(
+                "tollgate_connections_refused_total",
+                "Connections that were closed before a request",
+                &["reason"],
+            ),
             log_dropped: to
                 .gauge("tollgate_log_records_dropped", "Log records that a full queue turned away"),
             registry,

@@ -1,0 +1,127 @@
+//! The proxy service: the gateway behind its listeners.
+
+use super::settings::Settings;
+use crate::accept::room;
+use crate::gateway::Gateway;
+use crate::listen::address::{Listen, Place};
+use crate::listen::certificates::Shelf;
+use crate::listen::front::Front;
+use crate::listen::tls::Tls;
+use crate::snapshot::Snapshot;
+use crate::upstream::attempt::Connections;
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use pingora::apps::HttpServerOptions;
+use pingora::listeners::{L4BufferSettings, ListenerConfig, TcpSocketOptions};
+use pingora::protocols::http::v2::server::default_h2_options;
+use pingora::server::{Server, ShutdownWatch};
+use pingora::services::background::{BackgroundService, background_service};
+use pingora::services::listening::Service;
+use pingora_proxy::http_proxy;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Adds it to the server, with what keeps its certificates fresh.
+pub fn add(server: &mut Server, settings: &Settings, live: Arc<ArcSwap<Snapshot>>) -> Result<(), String> {
+    room::furnish(settings.body_memory_mib);
+    let connections = Arc::new(Connections::new(settings.keepalive_pool));
+    server.add_service(background_service("sweep", Sweeper(connections.clone())));
+    let gateway = Gateway { live, connections, patience: settings.patience(), edge: settings.edge() };
+    let mut app = http_proxy(&server.configuration, gateway.clone());
+    let mut options = HttpServerOptions::default();
+    options.h2c = true;
+    options.h2_idle_timeout = Some(Duration::from_secs(settings.idle_seconds.max(1)));
+    app.server_options = Some(options);
+    let mut second = default_h2_options();
+    second.max_header_list_size(u32::try_from(settings.max_header_bytes).unwrap_or(u32::MAX));
+    app.h2_options = Some(second);
+    let listens = &settings.proxy_listen;
+    let tls = match listens.iter().find(|listen| listen.manner.ssl) {
+        Some(listen) => Some(secure(server, settings, listen)?),
+        None => None,
+    };
+    let front = Front::new((app, Box::new(gateway)), listens.iter(), tls, settings.limits());
+    let mut proxy = Service::new("proxy".to_owned(), front);
+    proxy.threads = Some(settings.threads);
+    for listen in listens.iter() {
+        proxy.add_listener(endpoint(listen));
+    }
+    server.add_service(proxy);
+    Ok(())
+}
+
+fn secure(server: &mut Server, settings: &Settings, listen: &Listen) -> Result<Tls, String> {
+    if settings.tls.certificates.is_empty() {
+        return Err(format!("proxy_listen: {listen} needs a certificate: set tls.certificates"));
+    }
+    let shelf = Shelf::open(&settings.tls.certificates).map_err(|why| format!("tls.certificates: {why}"))?;
+    let shelf = Arc::new(shelf);
+    let pause = Duration::from_secs(settings.tls.reload_seconds.max(1));
+    server.add_service(background_service("certificates", CertificateKeeper { shelf: shelf.clone(), pause }));
+    Tls::new(&shelf)
+}
+
+fn endpoint(listen: &Listen) -> ListenerConfig {
+    let config = match &listen.place {
+        Place::Tcp(address) => {
+            let mut options = TcpSocketOptions::default();
+            options.so_reuseport = listen.reuseport.then_some(true);
+            ListenerConfig::tcp(address.to_string()).tcp_socket_options(options)
+        }
+        Place::Unix(path) => ListenerConfig::uds(path.to_string_lossy()),
+    };
+    // What reads from it has a buffer of its own; one of 64 KiB here would be held by idle connections.
+    config.l4_buffer(L4BufferSettings::default().read(0))
+}
+
+/// Closes upstream connections that nobody has used for long.
+struct Sweeper(Arc<Connections>);
+
+#[async_trait]
+impl BackgroundService for Sweeper {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_secs(5)) => self.0.sweep(),
+                _ = shutdown.changed() => return,
+            }
+        }
+    }
+}
+
+/// Looks at the certificates' files, every few seconds and on SIGHUP.
+struct CertificateKeeper {
+    shelf: Arc<Shelf>,
+    pause: Duration,
+}
+
+#[async_trait]
+impl BackgroundService for CertificateKeeper {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+            return tracing::error!("SIGHUP cannot be heard: certificates are not reloaded");
+        };
+        let mut said = None;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(self.pause) => {}
+                _ = hangup.recv() => {}
+                _ = shutdown.changed() => return,
+            }
+            match self.shelf.refresh() {
+                Ok(false) => {}
+                Ok(true) => {
+                    said = None;
+                    tracing::info!("certificates reloaded");
+                }
+                // A file that is away is away at every look.
+                Err(why) if said.as_ref() == Some(&why) => {}
+                Err(why) => {
+                    tracing::error!("certificates: {why}: the old ones stay in force");
+                    said = Some(why);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! Floods: idle connections, bodies that trickle in, large bodies at once, clients that vanish. The
+//! gateway stays small, serves others meanwhile, and gives back what it took.
+//!
+//! Small by default. `make floods` runs the full size on the release build and prints the figures.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    reason = "clippy exempts only the test functions themselves"
+)]
+
+mod support;
+
+use bytes::{Bytes, BytesMut};
+use serde_json::json;
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+use support::client::{Connection, Raw};
+use support::gateway::Gateway;
+use support::{chat, eventually, kong, streamed};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::task::JoinSet;
+
+const MIB: f64 = 1024.0 * 1024.0;
+
+/// How much of everything.
+struct Size {
+    idle: usize,
+    trickles: usize,
+    bodies: usize,
+    body: usize,
+    vanishing: usize,
+    /// MiB of bodies at a time, and what the whole process may take then.
+    room: u32,
+    ceiling: f64,
+    /// Of other requests, in milliseconds.
+    p99: f64,
+    /// What a gateway that has seen load holds without any.
+    rest: f64,
+}
+
+/// The debug build is slow, and other tests run beside it.
+const SMALL: Size = Size {
+    idle: 500,
+    trickles: 100,
+    bodies: 60,
+    body: 1024 * 1024,
+    vanishing: 100,
+    room: 8,
+    ceiling: 160.0,
+    p99: 1000.0,
+    rest: 100.0,
+};
+
+const FULL: Size = Size {
+    idle: 10_000,
+    trickles: 2000,
+    bodies: 500,
+    body: 10_000_000,
+    vanishing: 1000,
+    room: 512,
+    ceiling: 1536.0,
+    p99: 10.0,
+    rest: 100.0,
+};
+
+fn size() -> &'static Size {
+    if std::env::var("FLOODS").as_deref() == Ok("full") { &FULL } else { &SMALL }
+}
+
+/// One flood at a time: each is to be seen alone.
+async fn alone() -> MutexGuard<'static, ()> {
+    static ONE: OnceLock<Mutex<()>> = OnceLock::new();
+    ONE.get_or_init(Mutex::default).lock().await
+}
+
+/// A model that reads bodies without keeping them, and streams until nobody listens.
+async fn model() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(converse(stream));
+        }
+    });
+    address
+}
+
+async fn converse(mut stream: TcpStream) -> Option<()> {
+    let mut buffer = BytesMut::with_capacity(64 * 1024);
+    let done = json!({"id": "x", "object": "chat.completion", "created": 1, "model": "m",
+        "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "y"}}],
+        "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}})
+    .to_string();
+    loop {
+        let end = loop {
+            if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
+                break end + 4;
+            }
+            (stream.read_buf(&mut buffer).await.ok()? > 0).then_some(())?;
+        };
+        let head = String::from_utf8_lossy(&buffer.split_to(end)).to_ascii_lowercase();
+        let length = head.split("content-length: ").nth(1)?.split('\r').next()?.parse::<usize>().ok()?;
+        let mut left = length;
+        let mut streams = false;
+        loop {
+            streams |= buffer.windows(13).any(|window| window == b"\"stream\":true");
+            let taken = left.min(buffer.len());
+            left -= taken;
+            let _ = buffer.split_to(taken);
+            if left == 0 {
+                break;
+            }
+            buffer.reserve(64 * 1024);
+            (stream.read_buf(&mut buffer).await.ok()? > 0).then_some(())?;
+        }
+        if streams {
+            return stream_on(stream).await;
+        }
+        let head = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            done.len()
+        );
+        stream.write_all((head + &done).as_bytes()).await.ok()?;
+    }
+}
+
+async fn stream_on(mut stream: TcpStream) -> Option<()> {
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.ok()?;
+    let event = json!({"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m",
+        "choices": [{"index": 0, "delta": {"content": "word "}}]});
+    let event = format!("data: {event}\n\n");
+    let chunk = format!("{:x}\r\n{event}\r\n", event.len());
+    loop {
+        stream.write_all(chunk.as_bytes()).await.ok()?;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// A number of the process, in MiB: `VmRSS` or `VmHWM`.
+fn memory(gateway: &Gateway, field: &str) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
+}
+
+/// Asks all the time on a thread of its own, until told to stop; then the latencies.
+struct Probe {
+    stop: Arc<AtomicBool>,
+    thread: std::thread::JoinHandle<Vec<f64>>,
+}
+
+impl Probe {
+    fn start(to: SocketAddr) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let thread = std::thread::spawn(move || {
+            let body = chat("hi").to_string();
+            let request = format!(
+                "POST /chat HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            let mut stream = std::net::TcpStream::connect(to).unwrap();
+            stream.set_nodelay(true).unwrap();
+            let mut took = Vec::new();
+            let mut answer = [0; 4096];
+            while !stopped.load(Ordering::Relaxed) {
+                let from = Instant::now();
+                stream.write_all(request.as_bytes()).unwrap();
+                let mut seen = 0;
+                while !answer[..seen].ends_with(b"}") {
+                    let read = stream.read(&mut answer[seen..]).unwrap();
+                    assert!(read > 0, "the gateway left a client that did nothing wrong");
+                    seen += read;
+                }
+                assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer[..seen]));
+                took.push(from.elapsed().as_secs_f64() * 1e3);
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            took
+        });
+        Self { stop, thread }
+    }
+
+    /// The median and the 99th percentile.
+    fn stop(self) -> (f64, f64, usize) {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut took = self.thread.join().unwrap();
+        took.sort_by(f64::total_cmp);
+        (took[took.len() / 2], took[took.len() * 99 / 100], took.len())
+    }
+}
+
+/// A gateway, and what is measured of it.
+struct Flood {
+    name: &'static str,
+    gateway: Gateway,
+    before: f64,
+    probe: Option<Probe>,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Flood {
+    async fn begin(name: &'static str, environment: &[(&str, &str)]) -> Self {
+        let alone = alone().await;
+        let config =
+            kong::file(&[kong::route("/chat", &[kong::ai_proxy(&format!("http://{}", model().await))])]);
+        let gateway = Gateway::start_in(&config, environment).await;
+        // Once round, so that what is made once is made.
+        let mut client = Connection::open(gateway.proxy).await;
+        for _ in 0..200 {
+            assert_eq!(
+                client.request("POST /chat HTTP/1.1", chat("hi").to_string()).await.answer().await.status,
+                200
+            );
+        }
+        drop(client);
+        let before = memory(&gateway, "VmRSS");
+        let probe = Some(Probe::start(gateway.proxy));
+        Self { name, gateway, before, probe, _alone: alone }
+    }
+
+    /// Says what it saw, and holds it against the bounds.
+    async fn end(mut self) {
+        let (p50, p99, count) = self.probe.take().unwrap().stop();
+        let peak = memory(&self.gateway, "VmHWM");
+        self.gateway.counts("tollgate_exchanges_in_flight", &[], 0.0).await;
+        self.gateway.counts("tollgate_connections", &[], 0.0).await;
+        let bound = (self.before * 1.1).max(size().rest);
+        let from = Instant::now();
+        let mut after = memory(&self.gateway, "VmRSS");
+        while after > bound && from.elapsed() < Duration::from_secs(10) {
+            // Memory goes back to the system as it is used, so something has to go on.
+            let mut client = Connection::open(self.gateway.proxy).await;
+            for _ in 0..50 {
+                client.request("POST /chat HTTP/1.1", chat("hi").to_string()).await.answer().await;
+            }
+            after = memory(&self.gateway, "VmRSS");
+        }
+        println!(
+            "{}: RSS {:.0} MiB before, {peak:.0} at most, {after:.0} after {:.1} s; \
+             {count} other requests: {p50:.2} ms in the middle, {p99:.2} at p99",
+            self.name,
+            self.before,
+            from.elapsed().as_secs_f64(),
+        );
+        assert!(peak < size().ceiling, "{peak} MiB at most");
+        assert!(after <= bound, "{after} MiB after, {bound} allowed");
+        assert!(p99 < size().p99, "{p99} ms");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_connections() {
+    let flood = Flood::begin("idle connections", &[]).await;
+    let body = chat("hi").to_string();
+    let mut held = Vec::new();
+    for index in 0..size().idle {
+        let mut connection = Connection::open(flood.gateway.proxy).await;
+        // Every other one has been served before.
+        if index % 2 == 0 {
+            assert_eq!(connection.request("POST /chat HTTP/1.1", &body).await.answer().await.status, 200);
+        }
+        held.push(connection);
+    }
+    let open = flood.gateway.sum("tollgate_connections", &[]).await;
+    assert!(open >= size().idle as f64, "{open} are open");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    println!("{} held with {:.0} MiB", held.len(), memory(&flood.gateway, "VmRSS"));
+    drop(held);
+    flood.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_of_a_byte_a_second() {
+    let flood = Flood::begin("trickling bodies", &[("TOLLGATE_BODY_SECONDS", "5")]).await;
+    let mut slow = JoinSet::new();
+    for _ in 0..size().trickles {
+        let to = flood.gateway.proxy;
+        slow.spawn(async move {
+            let mut client = Raw::connect(to).await;
+            client.send("POST /chat HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n").await;
+            let mut answer = Vec::new();
+            loop {
+                client.send("{").await;
+                let read = client.0.read_buf(&mut answer);
+                if tokio::time::timeout(Duration::from_secs(1), read).await.is_ok() {
+                    return answer.starts_with(b"HTTP/1.1 408");
+                }
+            }
+        });
+    }
+    let answered = slow.join_all().await;
+    assert!(answered.iter().all(|timed_out| *timed_out), "all are told");
+    flood.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_bodies_at_once() {
+    let room = size().room.to_string();
+    let flood = Flood::begin("large bodies", &[("TOLLGATE_BODY_MEMORY_MIB", &room)]).await;
+    let body = chat(&"x ".repeat(size().body / 2)).to_string();
+    let head = "POST /chat HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nconnection: close\r\n";
+    let request = Bytes::from(format!("{head}content-length: {}\r\n\r\n{body}", body.len()));
+    let mut clients = JoinSet::new();
+    let from = Instant::now();
+    for _ in 0..size().bodies {
+        let (to, request) = (flood.gateway.proxy, request.clone());
+        clients.spawn(async move {
+            let mut client = Raw::connect(to).await;
+            client.send(request).await;
+            client.to_end().await.starts_with("HTTP/1.1 200")
+        });
+    }
+    let served = clients.join_all().await.into_iter().filter(|served| *served).count();
+    let whole = (size().bodies * size().body) as f64 / MIB;
+    println!("{served} of {} served, {:.0} MiB/s", size().bodies, whole / from.elapsed().as_secs_f64());
+    assert_eq!(served, size().bodies);
+    flood.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_vanish_in_mid_stream() {
+    let flood = Flood::begin("vanishing clients", &[]).await;
+    let body = streamed("hi").to_string();
+    let mut clients = Vec::new();
+    for _ in 0..size().vanishing {
+        let mut client = Connection::open(flood.gateway.proxy).await;
+        client.request("POST /chat HTTP/1.1", &body).await;
+        clients.push(client);
+    }
+    for client in &mut clients {
+        assert!(client.until("word ").await.contains("word "));
+    }
+    drop(clients);
+    eventually("only the probe is left", async || {
+        flood.gateway.sum("tollgate_exchanges_in_flight", &[]).await <= 1.0
+    })
+    .await;
+    flood.end().await;
+}
