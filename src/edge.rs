@@ -8,7 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::exchange::Ends;
 use crate::listen::connection::Connection;
 use std::net::IpAddr;
-use std::pin::pin;
+use std::pin::Pin;
 use std::time::Duration;
 
 /// The rules of the edge.
@@ -45,14 +45,14 @@ impl Edge {
         }
     }
 
-    /// Lets something run for as long as a request may take.
+    /// Lets something run for as long as a request may take. It comes pinned: by value it would stand in this
+    /// future twice.
     pub async fn within<T, E: From<Error>>(
         &self,
-        served: impl Future<Output = Result<T, E>>,
+        served: Pin<&mut impl Future<Output = Result<T, E>>>,
     ) -> Result<T, E> {
-        let mut served = pin!(served);
         let Some(whole) = self.whole else { return served.await };
-        tokio::time::timeout(whole, served.as_mut()).await.unwrap_or_else(|_| Err(overdue().into()))
+        tokio::time::timeout(whole, served).await.unwrap_or_else(|_| Err(overdue().into()))
     }
 }
 

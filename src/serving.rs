@@ -16,6 +16,7 @@ use crate::route::{Match, Outcome, Query};
 use crate::snapshot::{Entry, Snapshot};
 use bytes::Bytes;
 use http::header;
+use std::pin::pin;
 
 /// A request's route.
 pub struct Found {
@@ -55,7 +56,7 @@ pub async fn request(
     (x.client, x.ends) = (met.client, met.ends);
     x.until = gateway.edge.whole.map(|whole| x.begun + whole);
     let served = match met.bounded {
-        Ok(()) => gateway.edge.within(serve(gateway, client, x, found)).await,
+        Ok(()) => gateway.edge.within(pin!(serve(gateway, client, x, found))).await,
         Err(error) => Err(error.into()),
     };
     match served {

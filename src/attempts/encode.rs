@@ -91,8 +91,10 @@ pub fn scheme<'a>(client: &'a Client<'_>, ends: Ends) -> &'a str {
 
 /// What a trusted proxy says in a header.
 fn said<'a>(client: &'a Client<'_>, ends: Ends, name: &str) -> Option<&'a str> {
-    let header = client.head().headers.get(name).filter(|_| ends.trusted);
-    header.and_then(|value| value.to_str().ok())
+    if !ends.trusted {
+        return None;
+    }
+    client.head().headers.get(name)?.to_str().ok()
 }
 
 /// Fills the message of a failed translation with what was being transformed.

@@ -53,9 +53,13 @@ pub fn proxied(
     latency: Latency,
     id: &str,
 ) -> pingora::Result<ResponseHeader> {
-    HOP.iter().for_each(|name| drop(headers.remove(name)));
+    for name in &HOP {
+        headers.remove(name);
+    }
     if rewritten {
-        DESCRIPTION.iter().for_each(|name| drop(headers.remove(name)));
+        for name in DESCRIPTION {
+            headers.remove(name);
+        }
     }
     headers.entry(header::SERVER).or_insert(HeaderValue::from_static(SERVER));
     headers.insert(header::VIA, HeaderValue::from_static(VIA));

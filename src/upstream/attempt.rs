@@ -4,7 +4,7 @@
 //! costs a packet and a system call on every exchange, and its pool a task for each connection that waits.
 
 use super::connection::Connection;
-use super::endpoint::{Endpoint, Timeouts};
+use super::endpoint::{Endpoint, IDLE, Known, Timeouts};
 use super::pool::Pool;
 use super::tunnel;
 use crate::clock::Elapsed;
@@ -57,9 +57,7 @@ impl Connections {
         let known = endpoint.peer().await?;
         if let Some(mut connection) = self.pool.take(known.key) {
             match exchange(&mut connection, request, timeouts).await {
-                Ok(head) => {
-                    return Ok(self.answer(connection, head, request, (known.key, known.address), timeouts));
-                }
+                Ok(head) => return Ok(self.answer((connection, head), request, &known, timeouts.read)),
                 Err(Broken::Stale) => {}
                 Err(Broken::Failed(error)) => return Err(error),
             }
@@ -69,29 +67,28 @@ impl Connections {
         let stream = connecting.await.map_err(|error| refused(&error))?;
         let mut connection = Connection::new(stream);
         match exchange(&mut connection, request, timeouts).await {
-            Ok(head) => Ok(self.answer(connection, head, request, (known.key, known.address), timeouts)),
-            Err(Broken::Stale) => Err(Error::new(Kind::Unreachable, INVALID)),
+            Ok(head) => Ok(self.answer((connection, head), request, &known, timeouts.read)),
+            Err(Broken::Stale) => Err(broken()),
             Err(Broken::Failed(error)) => Err(error),
         }
     }
 
     fn answer(
         self: &Arc<Self>,
-        connection: Connection,
-        head: Response,
+        (connection, head): (Connection, Response),
         request: &Request,
-        (key, address): (u64, Option<SocketAddr>),
-        timeouts: Timeouts,
+        known: &Known,
+        patience: Duration,
     ) -> Answer {
         Answer {
             body: Body::new(head.framing),
             head,
             connection,
             home: self.clone(),
-            key,
-            patience: timeouts.read,
+            key: known.key,
+            patience,
             to_head: request.head.starts_with(b"HEAD "),
-            address,
+            address: known.address,
         }
     }
 }
@@ -137,7 +134,7 @@ async fn exchange(
         }
         if head.status == 101 {
             // Nobody asked for another protocol.
-            return Err(Broken::Failed(Error::new(Kind::Unreachable, INVALID)));
+            return Err(Broken::Failed(broken()));
         }
     }
 }
@@ -145,7 +142,7 @@ async fn exchange(
 /// The next head. An upstream that had begun to answer had also begun to charge: only before its first byte
 /// the request may go out again.
 async fn head(connection: &mut Connection, limit: Duration) -> Result<Response, Broken> {
-    let invalid = || Broken::Failed(Error::new(Kind::Unreachable, INVALID));
+    let invalid = || Broken::Failed(broken());
     loop {
         if !connection.buf.is_empty() {
             match Response::read(&mut connection.buf) {
@@ -280,7 +277,7 @@ impl Answer {
         let Self { head, body, connection, home, key, to_head, .. } = self;
         let read = to_head || body.is_done();
         if head.keep_alive && read && connection.buf.is_empty() {
-            home.pool.put(key, connection, super::endpoint::IDLE);
+            home.pool.put(key, connection, IDLE);
         }
     }
 
@@ -298,7 +295,7 @@ impl Answer {
 
     /// What is left of the body, as far as a read should make room for it.
     fn expected(&self) -> usize {
-        self.body.left().map_or(0, |left| left.min(AT_ONCE as u64) as usize)
+        self.body.left().map_or(0, |left| usize::try_from(left).unwrap_or(AT_ONCE).min(AT_ONCE))
     }
 
     /// What a read says of the body's end.

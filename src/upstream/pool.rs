@@ -68,7 +68,9 @@ impl Pool {
         let mut idle = self.lock();
         idle.by_key.retain(|_, list| {
             list.retain_mut(|waiting| waiting.until > now && waiting.connection.is_quiet());
-            list.iter_mut().for_each(|waiting| waiting.connection.rest());
+            for waiting in list.iter_mut() {
+                waiting.connection.rest();
+            }
             !list.is_empty()
         });
         idle.count = idle.by_key.values().map(Vec::len).sum();

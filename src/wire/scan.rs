@@ -73,6 +73,18 @@ fn value_under(data: &[u8], end: usize) -> Option<&[u8]> {
     Some(data.get(end..)?.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start())
 }
 
+/// Which bytes begin a token: a table is two steps a byte, comparisons are five.
+#[allow(clippy::indexing_slicing, reason = "done when compiling")]
+static SHAPES: [bool; 256] = {
+    let mut table = [false; 256];
+    table[b'"' as usize] = true;
+    table[b'{' as usize] = true;
+    table[b'[' as usize] = true;
+    table[b'}' as usize] = true;
+    table[b']' as usize] = true;
+    table
+};
+
 /// Strings and brackets of JSON text, in order.
 struct Tokens<'a> {
     data: &'a [u8],
@@ -111,7 +123,7 @@ impl Iterator for Tokens<'_> {
 
     fn next(&mut self) -> Option<Token> {
         let rest = self.data.get(self.at..)?;
-        let skipped = rest.iter().position(|byte| matches!(byte, b'"' | b'{' | b'[' | b'}' | b']'))?;
+        let skipped = rest.iter().position(|byte| SHAPES.get(usize::from(*byte)) == Some(&true))?;
         let (at, byte) = (self.at + skipped, *rest.get(skipped)?);
         self.at = at + 1;
         match byte {

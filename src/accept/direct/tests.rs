@@ -60,7 +60,7 @@ async fn a_body_may_come_in_pieces_but_not_for_ever() {
         connected("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 70000\r\n\r\n12").await;
     assert!(matches!(next(&mut direct).await, Next::Request));
     let write = async {
-        client.write_all(&[b'x'; 69_998]).await.unwrap();
+        client.write_all(&b"x".repeat(69_998)).await.unwrap();
         client
     };
     let mut held = Held::default();
@@ -70,8 +70,8 @@ async fn a_body_may_come_in_pieces_but_not_for_ever() {
     tokio::time::pause();
     for (text, kind) in [("1", Kind::SlowBody), ("12", Kind::TooLarge)] {
         let length = if kind == Kind::TooLarge { 99 } else { 2 };
-        let head = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{text}");
-        let (mut direct, _client) = connected(&head).await;
+        let request = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{text}");
+        let (mut direct, _client) = connected(&request).await;
         assert!(matches!(next(&mut direct).await, Next::Request));
         assert_eq!(direct.body(8, PATIENCE, &mut Held::default()).await.unwrap_err().kind(), kind);
     }

@@ -40,7 +40,9 @@ pub fn framing(status: u16, headers: &HeaderMap) -> Framing {
 pub fn write_head(out: &mut Vec<u8>, head: &ResponseHeader, keep_alive: bool) {
     let reason = head.status.canonical_reason().unwrap_or("Unknown");
     let line: [&[u8]; 5] = [b"HTTP/1.1 ", head.status.as_str().as_bytes(), b" ", reason.as_bytes(), b"\r\n"];
-    line.iter().for_each(|part| out.extend_from_slice(part));
+    for part in line {
+        out.extend_from_slice(part);
+    }
     for (name, value) in &head.headers {
         // Both are the connection's own.
         if *name == header::DATE || *name == header::CONNECTION {
@@ -54,7 +56,9 @@ pub fn write_head(out: &mut Vec<u8>, head: &ResponseHeader, keep_alive: bool) {
     out.extend_from_slice(b"Date: ");
     date::put(out);
     let connection: &[u8] = if keep_alive { b"keep-alive" } else { b"close" };
-    [b"\r\nConnection: ", connection, b"\r\n\r\n"].iter().for_each(|part| out.extend_from_slice(part));
+    for part in [b"\r\nConnection: ", connection, b"\r\n\r\n"] {
+        out.extend_from_slice(part);
+    }
 }
 
 fn put_name(out: &mut Vec<u8>, name: &str) {

@@ -75,19 +75,26 @@ impl Request {
     }
 
     fn of(method: Method, path: Bytes, headers: HeaderMap, raw: Bytes) -> Option<Self> {
-        if [TRANSFER_ENCODING, UPGRADE, EXPECT].iter().any(|name| headers.contains_key(name)) {
-            return None;
-        }
         let mut hosts = headers.get_all(HOST).iter();
         if !hosts.next().is_some_and(|host| is_host(host.as_bytes())) || hosts.next().is_some() {
             return None;
         }
-        let length = match stated(&headers) {
-            Stated::None => 0,
-            Stated::Length(length) => length,
-            Stated::Unclear => return None,
-        };
-        let keep_alive = !asks_to_close(&headers);
+        let (mut length, mut keep_alive) = (0, true);
+        // One walk in the place of five searches.
+        for name in headers.keys() {
+            match *name {
+                TRANSFER_ENCODING | UPGRADE | EXPECT => return None,
+                CONTENT_LENGTH => {
+                    length = match stated(&headers) {
+                        Stated::None => 0,
+                        Stated::Length(length) => length,
+                        Stated::Unclear => return None,
+                    }
+                }
+                CONNECTION => keep_alive = !asks_to_close(&headers),
+                _ => {}
+            }
+        }
         let (mut parts, ()) = http::Request::new(()).into_parts();
         parts.method = method;
         parts.uri = Uri::from(PathAndQuery::from_maybe_shared(path).ok()?);
