@@ -207,6 +207,7 @@ async fn read(
     }
     let content_type = session.req_header().headers.get(header::CONTENT_TYPE);
     let format = form::format(content_type.and_then(|value| value.to_str().ok()))?;
+    let _turn = accept::room::turn(body.len()).await;
     let preserve = targets.list.iter().all(|target| target.conf.route_type == Operation::Preserve);
     if preserve {
         return Ok(Doc::parse(body.clone()).unwrap_or_else(|_| Doc::opaque(body)));
