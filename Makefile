@@ -45,6 +45,7 @@ loadtest: ## The gateway, nginx and the bare upstream side by side, or SCENARIO=
 	loadtest/$(SCENARIO).sh
 
 floods: ## 10,000 idle connections, trickling and huge bodies, vanishing clients: bounds held, figures printed
+	$(CARGO) build --release --locked
 	loadtest/floods.sh
 
 instructions: ## User instructions a request, by callgrind

@@ -3,7 +3,6 @@
 # one HTTP/2 connection over TLS. Clients, gateway and model share the machine.
 set -eu
 ulimit -n "$(ulimit -Hn)"
-PROFILE=${PROFILE:-release}
-export FLOODS=full
-cargo test --profile "$PROFILE" --locked --test floods -- --nocapture --test-threads 1
-cargo test --profile "$PROFILE" --locked --test listeners -- --nocapture --ignored
+export FLOODS=full TOLLGATE_BIN="${TOLLGATE_BIN:-$PWD/target/release/tollgate}"
+cargo test --locked --test floods -- --nocapture --test-threads 1
+cargo test --locked --test listeners -- --nocapture --ignored

@@ -71,6 +71,7 @@ async fn collect(session: &mut ServerSession, limit: usize, held: &mut Held) -> 
     let expected = declared_length(session).and_then(|length| usize::try_from(length).ok());
     let mut whole = BytesMut::with_capacity(expected.unwrap_or(first.len() * 4).min(limit));
     whole.extend_from_slice(&first);
+    let mut rested = 0;
     let mut piece = Some(second);
     while let Some(bytes) = piece {
         if whole.len() + bytes.len() > limit {
@@ -78,6 +79,11 @@ async fn collect(session: &mut ServerSession, limit: usize, held: &mut Held) -> 
         }
         held.grow(whole.len() + bytes.len())?;
         whole.extend_from_slice(&bytes);
+        if whole.len() - rested > room::STINT {
+            // A client that sends as fast as we read must not keep its thread from others.
+            rested = whole.len();
+            tokio::task::yield_now().await;
+        }
         piece = next(session).await?;
     }
     Ok(whole.freeze())

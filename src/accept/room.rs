@@ -12,6 +12,13 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 /// Bodies up to this size are not counted: they must not queue behind large ones.
 pub const SMALL: usize = 64 * 1024;
 
+/// How much of a body is read before other requests of the thread have their turn.
+pub const STINT: usize = 128 * 1024;
+
+/// Bodies over this size are parsed one at a time: parsing keeps a thread, and others need one.
+const HEAVY: usize = 1024 * 1024;
+static TURN: Semaphore = Semaphore::const_new(1);
+
 /// In KiB: the semaphore counts in 32 bits.
 static ROOM: OnceLock<(Semaphore, u32)> = OnceLock::new();
 
@@ -26,6 +33,11 @@ pub struct Held {
 pub fn furnish(mib: u32) {
     let kib = mib.saturating_mul(1024).max(1);
     let _ = ROOM.set((Semaphore::new(kib as usize), kib));
+}
+
+/// Waits until a body of this length may be parsed; it may until this is dropped.
+pub async fn turn(length: usize) -> Option<SemaphorePermit<'static>> {
+    if length > HEAVY { TURN.acquire().await.ok() } else { None }
 }
 
 impl Held {

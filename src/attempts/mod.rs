@@ -15,7 +15,7 @@ pub mod rewritten;
 mod round;
 pub mod stream;
 
-use crate::accept::{Client, Patience, form};
+use crate::accept::{Client, Patience, form, room};
 use crate::config::target::Operation;
 use crate::error::{Error, Result};
 use crate::exchange::{AiSide, Exchange};
@@ -201,6 +201,7 @@ async fn read(
     }
     let content_type = client.head().headers.get(header::CONTENT_TYPE);
     let format = form::format(content_type.and_then(|value| value.to_str().ok()))?;
+    let _turn = room::turn(body.len()).await;
     let preserve = targets.list.iter().all(|target| target.conf.route_type == Operation::Preserve);
     if preserve {
         return Ok(Doc::parse(body.clone()).unwrap_or_else(|_| Doc::opaque(body)));

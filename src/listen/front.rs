@@ -70,7 +70,7 @@ impl<A> Front<A> {
         limits: Limits,
     ) -> Self {
         let doors = listens.map(|listen| (listen.place.clone(), listen.manner)).collect();
-        let room = Semaphore::new(limits.connections.unwrap_or(Semaphore::MAX_PERMITS));
+        let room = Semaphore::new(limits.connections.unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS));
         Self { app: Arc::new(app), express, doors, tls, limits, room }
     }
 

@@ -11,6 +11,7 @@ use crate::snapshot::Snapshot;
 use crate::upstream::attempt::Connections;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use pingora::apps::HttpServerOptions;
 use pingora::listeners::{L4BufferSettings, ListenerConfig, TcpSocketOptions};
 use pingora::protocols::http::v2::server::default_h2_options;
@@ -24,6 +25,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Adds it to the server, with what keeps its certificates fresh.
 pub fn add(server: &mut Server, settings: &Settings, live: Arc<ArcSwap<Snapshot>>) -> Result<(), String> {
+    open_files();
     room::furnish(settings.body_memory_mib);
     let connections = Arc::new(Connections::new(settings.keepalive_pool));
     server.add_service(background_service("sweep", Sweeper(connections.clone())));
@@ -49,6 +51,15 @@ pub fn add(server: &mut Server, settings: &Settings, live: Arc<ArcSwap<Snapshot>
     }
     server.add_service(proxy);
     Ok(())
+}
+
+/// Every connection is an open file, and many systems begin with a low limit that may be raised.
+fn open_files() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit on open files cannot be raised");
+    }
 }
 
 fn secure(server: &mut Server, settings: &Settings, listen: &Listen) -> Result<Tls, String> {

@@ -219,7 +219,25 @@ impl Settings {
         let text = file.map(std::fs::read_to_string).transpose();
         let text = text.map_err(|error| format!("{shown}: {error}"))?;
         let read = crate::config::server::settings(text.as_deref(), KEYS, variable);
-        read.map_err(|error| format!("{shown}: {error}"))
+        let read: Self = read.map_err(|error| format!("{shown}: {error}"))?;
+        read.check().map_err(|name| format!("{shown}: {name} has to be over 0"))?;
+        Ok(read)
+    }
+
+    /// What of a bound or time is nothing, and would let nobody in.
+    fn check(&self) -> Result<(), &'static str> {
+        let given = [
+            ("max_header_bytes", self.max_header_bytes > 0),
+            ("max_headers", self.max_headers > 0),
+            ("max_uri_bytes", self.max_uri_bytes > 0),
+            ("header_seconds", self.header_seconds > 0),
+            ("idle_seconds", self.idle_seconds > 0),
+            ("body_seconds", self.body_seconds > 0),
+            ("body_read_seconds", self.body_read_seconds > 0),
+            ("body_memory_mib", self.body_memory_mib > 0),
+            ("tls.reload_seconds", self.tls.reload_seconds > 0),
+        ];
+        given.iter().find(|(_, given)| !given).map_or(Ok(()), |(name, _)| Err(name))
     }
 
     /// The limits on request bodies.

@@ -134,6 +134,8 @@ fn the_environment_beats_the_file_and_errors_say_where_they_are() {
         let error = read(variable, value).unwrap_err();
         assert!(error.contains(variable), "{error}");
     }
+    let error = read("TOLLGATE_IDLE_SECONDS", "0").unwrap_err();
+    assert!(error.ends_with("idle_seconds has to be over 0"), "{error}");
     std::fs::write(&path, "threads: 3\nthread: 4\n").unwrap();
     assert!(read("X", "").unwrap_err().contains("line 2"));
 }

@@ -220,7 +220,8 @@ async fn clock() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
+        for turn in 0.. {
+            let Ok((mut stream, _)) = listener.accept().await else { return };
             stream.set_nodelay(true).unwrap();
             tokio::spawn(async move {
                 let mut head = Vec::new();
@@ -229,6 +230,8 @@ async fn clock() -> SocketAddr {
                 }
                 let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
                 stream.write_all(head.as_bytes()).await.unwrap();
+                // Not in step with each other.
+                tokio::time::sleep(Duration::from_millis(turn * 7 % 50)).await;
                 for _ in 0..100 {
                     let event = event(&format!("at {} ", now()));
                     stream.write_all(format!("data: {event}\n\n").as_bytes()).await.unwrap();

@@ -6,7 +6,7 @@
 mod write;
 
 use crate::accept::Patience;
-use crate::accept::room::Held;
+use crate::accept::room::{Held, STINT};
 use crate::clock::{Clock, Elapsed};
 use crate::error::Result;
 use crate::wire::h1::{self, Head};
@@ -218,7 +218,13 @@ impl Direct {
     /// Reads until so much is there.
     async fn gather(&mut self, length: usize, patience: Patience) -> Result<()> {
         let until = Instant::now() + patience.total;
+        let mut rested = 0;
         while self.buf.len() < length {
+            if self.buf.len() - rested > STINT {
+                // A client that sends as fast as we read must not keep its thread from others.
+                rested = self.buf.len();
+                tokio::task::yield_now().await;
+            }
             let limit = until.saturating_duration_since(Instant::now()).min(patience.per_read);
             let room = length - self.buf.len();
             match self.read(room, limit).await {
