@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn a_body_is_the_same_however_it_is_cut() {
         let chunked = b"4\r\nwiki\r\n5;name=value\r\npedia\r\nE \r\n in\r\n\r\nchunks.\r\n0\r\nexpires: never\r\n\r\nGET /next";
-        let cases: [(Framing, &[u8], &[u8], &[u8]); 4] = [
+        let cases: [(_, &[u8], &[u8], &[u8]); 4] = [
             (Framing::Chunked, chunked, b"wikipedia in\r\n\r\nchunks.", b"GET /next"),
             (Framing::Chunked, b"0\r\n\r\n", b"", b""),
             (Framing::Length(5), b"helloGET /next", b"hello", b"GET /next"),
