@@ -34,7 +34,14 @@ fn main() -> Result<(), String> {
         return Err("bare LISTEN UPSTREAM".to_owned());
     };
     let upstream = upstream.parse().map_err(|error| format!("{upstream}: {error}"))?;
-    let mut server = Server::new_with_opt_and_conf(None, ServerConf { threads: 1, ..ServerConf::default() });
+    let conf = ServerConf {
+        threads: 1,
+        // It ends when it is told to, and not after five minutes.
+        grace_period_seconds: Some(0),
+        graceful_shutdown_timeout_seconds: Some(0),
+        ..ServerConf::default()
+    };
+    let mut server = Server::new_with_opt_and_conf(None, conf);
     let mut proxy = pingora_proxy::http_proxy_service(&server.configuration, Bare { upstream });
     proxy.add_tcp(listen);
     server.add_service(proxy);

@@ -128,12 +128,18 @@ def cpu_model():
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
+def commit():
+    """The last commit that changed the program."""
+    program = ["src", "vendor", "Cargo.toml", "Cargo.lock"]
+    changed = said("git", "status", "--porcelain", "--", *program)
+    return said("git", "log", "-1", "--format=%h", "--", *program) + (" and changes" if changed else "")
+
+
 def facts():
     """What one has to know of this machine and these programs to compare figures."""
-    changed = said("git", "status", "--porcelain", "--", "src", "Cargo.toml", "Cargo.lock")
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "commit": said("git", "rev-parse", "--short", "HEAD") + (" and changes" if changed else ""),
+        "commit": commit(),
         "tollgate": said(TOLLGATE, "--version"),
         "nginx": said("nginx", "-v").rpartition("nginx/")[2],
         "wrk": (said("wrk", "-v").split() or ["", "?"])[1],

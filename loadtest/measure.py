@@ -1,6 +1,8 @@
 """One command for the table of docs/performance.md: Markdown on standard output, every sample in target/loadtest.json.
 
     ROUNDS=5 SECONDS_=2.5 ONLY=chat,stream make loadtest
+
+BLESS=1 also puts the table into docs/performance.md.
 """
 import dataclasses
 import json
@@ -143,6 +145,24 @@ def verify(rig, cell):
         sys.exit(f"{cell.name}: the answers are not alike: { {name: answer[-300:] for name, answer in answers.items()} }")
 
 
+def below(facts, run):
+    """What stands below the table: of what and when it is."""
+    return (
+        f"tollgate {facts['commit']}, {facts['date'][:16]} UTC; {run.rounds} alternating rounds; wrk {facts['wrk']}, "
+        f"nginx {facts['nginx']}, {facts['cpu']} with {facts['cores']} cores, Linux {facts['kernel']}; load average "
+        f"{facts['load_average']:.1f} before, {facts['load_average_after']:.1f} after; {run.streams:,} idle streams with "
+        f"{run.files:,} open files allowed."
+    )
+
+
+def keep(text):
+    """Puts the table into its page."""
+    page = machine.ROOT / "docs/performance.md"
+    before, begin, rest = page.read_text().partition("<!-- table -->\n")
+    end = "<!-- /table -->"
+    page.write_text(f"{before}{begin}\n{text}\n\n{end}{rest.partition(end)[2]}")
+
+
 def main():
     facts = machine.facts()
     with tempfile.TemporaryDirectory() as scratch:
@@ -159,13 +179,10 @@ def main():
     machine.TARGET.mkdir(exist_ok=True)
     out = machine.TARGET / "loadtest.json"
     out.write_text(json.dumps({"facts": facts, "rows": results, "samples": run.samples}, indent=1))
-    print("\n".join(lines))
-    print(
-        f"\ntollgate {facts['commit']}, {facts['date']}; medians of {run.rounds} alternating rounds, wrk {facts['wrk']}, "
-        f"nginx {facts['nginx']}, {facts['cpu']} with {facts['cores']} cores, Linux {facts['kernel']}; load average "
-        f"{facts['load_average']:.1f} before, {facts['load_average_after']:.1f} after; {run.streams:,} idle streams "
-        f"with {run.files:,} open files allowed. In brackets: the same against the goal's measure."
-    )
+    text = "\n".join([*lines, "", below(facts, run)])
+    print(text)
+    if os.environ.get("BLESS"):
+        keep(text)
 
 
 if __name__ == "__main__":

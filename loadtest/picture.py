@@ -3,7 +3,7 @@ import matplotlib
 
 matplotlib.use("svg")
 import matplotlib.pyplot as plt
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 COLORS = {"tollgate": "#c2410c", "bare": "#6b7280", "nginx": "#1d4ed8"}
 MARKERS = {"tollgate": "o", "bare": "s", "nginx": "^"}
@@ -36,6 +36,7 @@ def scale(axes, logarithmic):
     axes.xaxis.set_minor_formatter(NullFormatter())
     if logarithmic:
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_minor_formatter(NullFormatter())
     else:
         axes.set_ylim(bottom=0)

@@ -133,5 +133,5 @@ def table(samples):
     """The lines of the table and the results that it shows."""
     results = [(row, result(row, samples)) for row in ROWS]
     results = [(row, found) for row, found in results if found]
-    lines = ["| what | goal | tollgate | bare pingora | nginx | direct | judged | |", "|---|---|--:|--:|--:|--:|--:|---|"]
+    lines = ["| what | goal | tollgate | bare pingora | nginx | direct | judged | verdict |", "|---|---|--:|--:|--:|--:|--:|---|"]
     return lines + [line(row, found) for row, found in results], [found for _, found in results]
