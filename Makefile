@@ -7,7 +7,7 @@ SUITE ?= ../shared/conformance
 SCENARIO ?= run
 VENV  := target/venv
 
-.PHONY: run check fmt lint test conformance clients genuine-proxy bless bench loadtest floods instructions real-model doc clean
+.PHONY: run check fmt lint test conformance clients genuine-proxy bless bench loadtest floods instructions curves real-model doc clean
 
 run: ## Build and start the gateway on the embedded simulated model
 	$(CARGO) run --release --quiet -- run --config conf/kong.yaml --server conf/tollgate.yaml --mock-llm $(MOCK)
@@ -22,6 +22,7 @@ lint:
 
 test: ## All tests; they start what they need
 	$(CARGO) test --locked
+	python3 -m unittest discover --quiet --start-directory loadtest
 
 conformance: ## The black-box suite, if it stands beside this checkout
 	@if [ -d $(SUITE) ]; then tests/conformance.sh $(SUITE) $(VENV); \
@@ -40,17 +41,23 @@ bless: ## Rewrite the golden files from what the code does now; the diff is the 
 bench: ## Micro-benchmarks (criterion)
 	$(CARGO) bench --locked
 
-loadtest: ## The gateway, nginx and the bare upstream side by side, or SCENARIO=failover; installs wrk and nginx
+loadtest: ## The table of docs/performance.md, or SCENARIO=failover; installs wrk, nginx and valgrind
 	$(CARGO) build --release --locked
+	$(CARGO) build --release --locked --example bare --example load
 	loadtest/$(SCENARIO).sh
 
 floods: ## 10,000 idle connections, trickling and huge bodies, vanishing clients: bounds held, figures printed
 	$(CARGO) build --release --locked
 	loadtest/floods.sh
 
-instructions: ## User instructions a request, by callgrind
+instructions: ## User instructions of fixed exchanges against loadtest/instructions.json; BLESS=1 rewrites it
 	$(CARGO) build --release --locked
 	loadtest/instructions.sh
+
+curves: ## Cost against body size, routes and streams, as docs/performance-curves.svg; installs matplotlib
+	$(CARGO) build --release --locked
+	$(CARGO) build --release --locked --example bare --example load
+	loadtest/curves.sh
 
 real-model: ## The README's curls against a genuine llama.cpp server
 	$(CARGO) build --release --locked
