@@ -36,6 +36,14 @@ pub struct Settings {
     /// Worker threads; 0 is one a core.
     pub threads: usize,
     pub log_format: LogFormat,
+    /// File that the log goes to instead of stderr.
+    pub log_file: Option<PathBuf>,
+    /// Leave the terminal.
+    pub daemon: bool,
+    /// File that names the process to signal.
+    pub pid_file: Option<PathBuf>,
+    /// How long a process that has been replaced goes on with its exchanges.
+    pub upgrade_seconds: u64,
     /// How long SIGTERM waits for exchanges under way.
     pub grace_seconds: u64,
     /// How long a whole request body may take.
@@ -93,6 +101,10 @@ impl Default for Settings {
             store: None,
             threads: 0,
             log_format: LogFormat::Text,
+            log_file: None,
+            daemon: false,
+            pid_file: None,
+            upgrade_seconds: 600,
             grace_seconds: 30,
             body_seconds: 60,
             body_read_seconds: 30,
@@ -120,6 +132,9 @@ impl Settings {
         run.status_listen.inspect(|given| *status_listen = *given);
         run.threads.inspect(|given| *threads = *given);
         run.log_format.inspect(|given| *log_format = *given);
+        settings.daemon |= run.daemon;
+        run.pid_file.clone().inspect(|given| settings.pid_file = Some(given.clone()));
+        run.log_file.clone().inspect(|given| settings.log_file = Some(given.clone()));
         if settings.threads == 0 {
             settings.threads = std::thread::available_parallelism().map_or(1, usize::from);
         }
