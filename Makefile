@@ -7,7 +7,7 @@ SUITE ?= ../shared/conformance
 SCENARIO ?= run
 VENV  := target/venv
 
-.PHONY: run check fmt lint test conformance clients genuine-proxy bless bench loadtest instructions real-model doc clean
+.PHONY: run check fmt lint test conformance clients genuine-proxy bless bench loadtest soak deny instructions real-model doc clean
 
 run: ## Build and start the gateway on the embedded simulated model
 	$(CARGO) run --release --quiet -- run --config conf/kong.yaml --server conf/tollgate.yaml --mock-llm $(MOCK)
@@ -40,9 +40,17 @@ bless: ## Rewrite the golden files from what the code does now; the diff is the 
 bench: ## Micro-benchmarks (criterion)
 	$(CARGO) bench --locked
 
-loadtest: ## The gateway, nginx and the bare upstream side by side, or SCENARIO=failover; installs wrk and nginx
+loadtest: ## The gateway, nginx and the bare upstream side by side, or SCENARIO=failover, SCENARIO=upgrade; installs wrk and nginx
 	$(CARGO) build --release --locked
 	loadtest/$(SCENARIO).sh
+
+soak: ## Ten minutes (SECONDS_=600) at full load with a reload every second: no error, flat memory
+	$(CARGO) build --release --locked
+	loadtest/soak.sh
+
+deny: ## Licences, duplicates and sources of what is linked, without the network; needs cargo-deny
+	@command -v cargo-deny >/dev/null || { echo "deny: cargo install cargo-deny --locked"; exit 1; }
+	$(CARGO) deny --offline --locked check bans licenses sources
 
 instructions: ## User instructions a request, by callgrind
 	$(CARGO) build --release --locked
