@@ -7,7 +7,7 @@ SUITE ?= ../shared/conformance
 SCENARIO ?= run
 VENV  := target/venv
 
-.PHONY: run check fmt lint test conformance clients genuine-proxy bless bench loadtest floods instructions curves real-model doc clean
+.PHONY: run check fmt lint test conformance clients genuine-proxy bless bench loadtest floods soak deny instructions curves real-model doc clean
 
 run: ## Build and start the gateway on the embedded simulated model
 	$(CARGO) run --release --quiet -- run --config conf/kong.yaml --server conf/tollgate.yaml --mock-llm $(MOCK)
@@ -41,7 +41,7 @@ bless: ## Rewrite the golden files from what the code does now; the diff is the 
 bench: ## Micro-benchmarks (criterion)
 	$(CARGO) bench --locked
 
-loadtest: ## The table of docs/performance.md, or SCENARIO=failover; installs wrk, nginx and valgrind
+loadtest: ## The table of docs/performance.md, or SCENARIO=failover, SCENARIO=upgrade; installs wrk, nginx and valgrind
 	$(CARGO) build --release --locked
 	$(CARGO) build --release --locked --example bare --example load
 	loadtest/$(SCENARIO).sh
@@ -49,6 +49,14 @@ loadtest: ## The table of docs/performance.md, or SCENARIO=failover; installs wr
 floods: ## 10,000 idle connections, trickling and huge bodies, vanishing clients: bounds held, figures printed
 	$(CARGO) build --release --locked
 	loadtest/floods.sh
+
+soak: ## Ten minutes (SECONDS_=600) at full load with a reload every second: no error, flat memory
+	$(CARGO) build --release --locked
+	loadtest/soak.sh
+
+deny: ## Licences, duplicates and sources of what is linked, without the network; needs cargo-deny
+	@command -v cargo-deny >/dev/null || { echo "deny: cargo install cargo-deny --locked"; exit 1; }
+	$(CARGO) deny --offline --locked check bans licenses sources
 
 instructions: ## User instructions of fixed exchanges against loadtest/instructions.json; BLESS=1 rewrites it
 	$(CARGO) build --release --locked

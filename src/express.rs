@@ -9,20 +9,19 @@ use crate::accept::direct::{Direct, Next};
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
 use crate::listen::Limits;
-use crate::listen::front::{Express, Left, closing};
+use crate::listen::front::{Ends, Express, Left, closing};
 use crate::serving;
 use crate::settle;
 use async_trait::async_trait;
 use pingora::protocols::Stream;
-use pingora::server::ShutdownWatch;
 use std::pin::pin;
 
 #[async_trait]
 impl Express for Gateway {
-    async fn serve(&self, stream: Stream, limits: &Limits, shutdown: &ShutdownWatch) -> Left {
+    async fn serve(&self, stream: Stream, limits: &Limits, ends: Ends<'_>) -> Left {
         let mut direct = Direct::new(stream, limits.heads);
-        let mut next = direct.next(pin!(closing(shutdown.clone(), true))).await;
-        let mut stop = pin!(closing(shutdown.clone(), false));
+        let mut next = direct.next(pin!(closing(ends.idle.clone(), true))).await;
+        let mut stop = pin!(closing(ends.idle.clone(), false));
         loop {
             match next {
                 Next::Request => {}
@@ -30,7 +29,7 @@ impl Express for Gateway {
                 Next::Slow => return Left::Slow(direct.into_parts().0),
                 Next::Other => return left(direct),
             }
-            let last = *shutdown.borrow();
+            let last = *ends.last.borrow();
             if !exchange(self, &mut direct, last).await {
                 return left(direct);
             }

@@ -38,7 +38,7 @@ fn complain(message: &str) {
 }
 
 fn simulate(model: &MockLlm) -> Result<(), String> {
-    start_log(LogFormat::Text);
+    start_log(LogFormat::Text, false);
     let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
     runtime.block_on(async {
         let address = model.listen;

@@ -144,5 +144,6 @@ async fn udp_log_sends_datagrams() {
         let length = tokio::time::timeout(PATIENCE, socket.recv(&mut datagram)).await.unwrap().unwrap();
         seen.push(number(&serde_json::from_slice(&datagram[..length]).unwrap()));
     }
+    seen.sort();
     assert_eq!(seen, numbers(3));
 }

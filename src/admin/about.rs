@@ -102,9 +102,7 @@ pub async fn tag(Shared(facts): Shared<Facts>, Path(tag): Path<String>) -> Respo
 
 /// `GET /metrics`.
 pub async fn metrics(Shared(facts): Shared<Facts>) -> Response {
-    facts.control.live().load().publish_targets();
-    SERIES.log_dropped.set(i64::try_from(crate::log::sink::dropped()).unwrap_or(i64::MAX));
-    reply::text(StatusCode::OK, "text/plain; charset=UTF-8", SERIES.render())
+    reply::text(StatusCode::OK, "text/plain; charset=UTF-8", facts.books.read().await)
 }
 
 /// Konnect's list of control planes: this gateway is all there is, whatever it is called.

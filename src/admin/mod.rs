@@ -14,15 +14,18 @@ mod listener;
 mod place;
 mod references;
 mod reply;
+mod rest;
 mod schemas;
 pub mod token;
 mod tree;
 mod view;
 
-pub use listener::{Door, Listener, bind};
+pub use listener::{Door, Listener};
 use place::path_name;
+pub use rest::Rest;
 
 use crate::config::records::COLLECTIONS;
+use crate::process::books::Books;
 use crate::state::control::Control;
 use axum::Router;
 use axum::extract::{Request, State as Shared};
@@ -45,6 +48,8 @@ pub struct Facts {
     /// Set when the process drains: load balancers are to look elsewhere.
     pub draining: Arc<AtomicBool>,
     pub door: Arc<Door>,
+    /// What `/metrics` shows.
+    pub books: Arc<Books>,
     /// What the Admin API asks for.
     pub token: Option<Token>,
     /// Whether it shows literal keys.

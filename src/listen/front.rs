@@ -23,7 +23,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 tokio::task_local! {
     /// Set when the application has the head of the request that this task reads.
@@ -39,7 +39,17 @@ pub fn begun() {
 #[async_trait]
 pub trait Express: Send + Sync + 'static {
     /// Serves requests for as long as they are its own.
-    async fn serve(&self, stream: Stream, limits: &Limits, shutdown: &ShutdownWatch) -> Left;
+    async fn serve(&self, stream: Stream, limits: &Limits, ends: Ends<'_>) -> Left;
+}
+
+/// When a process ends.
+#[derive(Clone, Copy)]
+pub struct Ends<'a> {
+    /// Answers are the last on their connection.
+    pub last: &'a ShutdownWatch,
+    /// Connections without a request are closed, too: not where another process takes over, because a client
+    /// that is just sending its next request would see it fail.
+    pub idle: &'a ShutdownWatch,
 }
 
 /// What an [`Express`] leaves of a connection.
@@ -59,6 +69,7 @@ pub struct Front<A> {
     tls: Option<Tls>,
     limits: Limits,
     room: Semaphore,
+    ended: watch::Sender<bool>,
 }
 
 impl<A> Front<A> {
@@ -71,7 +82,8 @@ impl<A> Front<A> {
     ) -> Self {
         let doors = listens.map(|listen| (listen.place.clone(), listen.manner)).collect();
         let room = Semaphore::new(limits.connections.unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS));
-        Self { app: Arc::new(app), express, doors, tls, limits, room }
+        let ended = watch::Sender::new(false);
+        Self { app: Arc::new(app), express, doors, tls, limits, room, ended }
     }
 
     /// Through which listener a connection came.
@@ -144,7 +156,9 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Front<A> {
         if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
             return self.app.process_new(stream, shutdown).await;
         }
-        match self.express.serve(stream, &self.limits, shutdown).await {
+        let idle = self.ended.subscribe();
+        let ends = Ends { last: shutdown, idle: &idle };
+        match self.express.serve(stream, &self.limits, ends).await {
             Left::Nothing => None,
             Left::Request(stream, read) => self.requests(stream, read, shutdown.clone()).await,
             Left::Slow(mut stream) => {
@@ -155,6 +169,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Front<A> {
     }
 
     async fn cleanup(&self) {
+        self.ended.send_replace(true);
         self.app.http_cleanup().await;
     }
 }
@@ -207,7 +222,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
             let seen = tokio::select! {
                 biased;
                 seen = head::read(&mut stream, std::mem::take(&mut read), self.limits.heads) => seen,
-                () = closing(shutdown.clone(), first) => return None,
+                () = closing(self.ended.subscribe(), first) => return None,
             };
             let head = match seen {
                 Ok(head) => head,
@@ -276,8 +291,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
 
 /// Waits until an idle connection is to be closed because the process ends. What has just connected is
 /// about to ask something, and gets a moment for it.
-pub async fn closing(mut shutdown: ShutdownWatch, first: bool) {
-    let _ = shutdown.wait_for(|down| *down).await;
+pub async fn closing(mut ended: ShutdownWatch, first: bool) {
+    let _ = ended.wait_for(|down| *down).await;
     if first {
         tokio::time::sleep(Duration::from_millis(500)).await;
     }

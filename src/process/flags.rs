@@ -76,6 +76,15 @@ pub struct Run {
     /// Also serve the simulated model at this address.
     #[arg(long, env = "TOLLGATE_MOCK_LLM", value_name = "ADDR")]
     pub mock_llm: Option<SocketAddr>,
+    /// Leave the terminal: the command returns as soon as the gateway serves.
+    #[arg(long, env = "TOLLGATE_DAEMON")]
+    pub daemon: bool,
+    /// File that names the process to signal [default: none].
+    #[arg(long, env = "TOLLGATE_PID_FILE", value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
+    /// File that the log goes to, opened anew on SIGHUP [default: stderr].
+    #[arg(long, env = "TOLLGATE_LOG_FILE", value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
     /// `text` or `json` [default: text].
     #[arg(long, env = "TOLLGATE_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<super::settings::LogFormat>,

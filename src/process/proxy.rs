@@ -1,5 +1,8 @@
 //! The proxy service: the gateway behind its listeners.
 
+use super::entrance::{Attended, Clients, Entrance};
+use super::handles::Handles;
+use super::handover::successor::Successor;
 use super::settings::Settings;
 use crate::accept::room;
 use crate::gateway::Gateway;
@@ -24,7 +27,12 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Adds it to the server, with what keeps its certificates fresh.
-pub fn add(server: &mut Server, settings: &Settings, live: Arc<ArcSwap<Snapshot>>) -> Result<(), String> {
+pub fn add(
+    server: &mut Server,
+    settings: &Settings,
+    live: Arc<ArcSwap<Snapshot>>,
+    way: Way<'_>,
+) -> Result<(), String> {
     open_files();
     room::furnish(settings.body_memory_mib);
     let connections = Arc::new(Connections::new(settings.keepalive_pool));
@@ -44,13 +52,28 @@ pub fn add(server: &mut Server, settings: &Settings, live: Arc<ArcSwap<Snapshot>
         None => None,
     };
     let front = Front::new((app, Box::new(gateway)), listens.iter(), tls, settings.limits());
-    let mut proxy = Service::new("proxy".to_owned(), front);
-    proxy.threads = Some(settings.threads);
+    let Way { handles, clients, successor } = way;
+    let attended = Attended { app: Arc::new(front), clients, successor };
+    let mut service = Service::new("proxy".to_owned(), attended);
+    service.threads = Some(settings.threads);
+    let mut sockets = Vec::new();
     for listen in listens.iter() {
-        proxy.add_listener(endpoint(listen));
+        // Those that share their port, and sockets in the file system, each process binds for itself.
+        if let (Place::Tcp(address), false) = (&listen.place, listen.reuseport) {
+            let socket = handles.listener(*address, "proxy listener")?;
+            sockets.push((address.to_string(), socket.into()));
+        }
+        service.add_listener(endpoint(listen));
     }
-    server.add_service(proxy);
+    server.add_service(Entrance { service, sockets });
     Ok(())
+}
+
+/// How the listeners pass from a process to the next, and what it waits for before it ends.
+pub struct Way<'a> {
+    pub handles: &'a Handles,
+    pub clients: Arc<Clients>,
+    pub successor: Arc<Successor>,
 }
 
 /// Every connection is an open file, and many systems begin with a low limit that may be raised.

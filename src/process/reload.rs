@@ -1,5 +1,6 @@
 //! Loading the configuration, at start and again on SIGHUP.
 
+use super::log_file;
 use crate::config;
 use crate::config::problems::Problem;
 use crate::meter::metrics::SERIES;
@@ -9,7 +10,8 @@ use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::Signal;
+use tokio::sync::Mutex;
 
 /// Reads the files and makes them ready; all problems at once.
 pub fn load(files: &[PathBuf]) -> Result<Ready, Vec<Problem>> {
@@ -19,11 +21,17 @@ pub fn load(files: &[PathBuf]) -> Result<Ready, Vec<Problem>> {
 /// Waits for SIGHUP.
 pub struct Reloader {
     pub files: Vec<PathBuf>,
+    /// Opened anew as well: it may have been moved away.
+    pub log: Option<PathBuf>,
     pub control: Arc<Control>,
+    pub hangup: Mutex<Signal>,
 }
 
 impl Reloader {
     async fn reload(&self) {
+        if let Some(Err(why)) = self.log.as_deref().map(log_file::direct) {
+            tracing::error!("{why}");
+        }
         if self.control.store().is_writable() {
             return tracing::warn!("SIGHUP: the configuration is kept by the store, the files only began it");
         }
@@ -57,10 +65,7 @@ impl Reloader {
 #[async_trait]
 impl BackgroundService for Reloader {
     async fn start(&self, mut shutdown: ShutdownWatch) {
-        let mut hangup = match signal(SignalKind::hangup()) {
-            Ok(hangup) => hangup,
-            Err(error) => return tracing::error!(%error, "SIGHUP cannot be heard: no reload"),
-        };
+        let mut hangup = self.hangup.lock().await;
         loop {
             tokio::select! {
                 _ = hangup.recv() => self.reload().await,

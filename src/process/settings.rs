@@ -36,6 +36,9 @@ pub const KEYS: &[Key] = &[
     Key("real_ip_recursive", Form::Value),
     Key("threads", Form::Value),
     Key("log_format", Form::Text),
+    Key("log_file", Form::Text),
+    Key("daemon", Form::Value),
+    Key("pid_file", Form::Text),
     Key("max_connections", Form::Value),
     Key("max_header_bytes", Form::Value),
     Key("max_headers", Form::Value),
@@ -47,6 +50,7 @@ pub const KEYS: &[Key] = &[
     Key("body_read_seconds", Form::Value),
     Key("body_memory_mib", Form::Value),
     Key("grace_seconds", Form::Value),
+    Key("upgrade_seconds", Form::Value),
     Key("keepalive_pool", Form::Value),
 ];
 
@@ -83,6 +87,14 @@ pub struct Settings {
     /// Worker threads; 0 is one a core.
     pub threads: usize,
     pub log_format: LogFormat,
+    /// File that the log goes to instead of stderr.
+    pub log_file: Option<PathBuf>,
+    /// Leave the terminal.
+    pub daemon: bool,
+    /// File that names the process to signal.
+    pub pid_file: Option<PathBuf>,
+    /// How long a process that has been replaced goes on with its exchanges.
+    pub upgrade_seconds: u64,
     /// Clients' connections at a time; 0 is no limit.
     pub max_connections: usize,
     /// Of the head of a request: its bytes, its headers, and the bytes of its path and query.
@@ -174,6 +186,10 @@ impl Default for Settings {
             real_ip_recursive: false,
             threads: 0,
             log_format: LogFormat::Text,
+            log_file: None,
+            daemon: false,
+            pid_file: None,
+            upgrade_seconds: 600,
             max_connections: 0,
             max_header_bytes: 64 * 1024,
             max_headers: 200,
@@ -207,6 +223,9 @@ impl Settings {
         if !run.proxy_listen.is_empty() {
             settings.proxy_listen = Listens::new(run.proxy_listen.clone())?;
         }
+        settings.daemon |= run.daemon;
+        run.pid_file.clone().inspect(|given| settings.pid_file = Some(given.clone()));
+        run.log_file.clone().inspect(|given| settings.log_file = Some(given.clone()));
         if settings.threads == 0 {
             settings.threads = std::thread::available_parallelism().map_or(1, usize::from);
         }

@@ -18,26 +18,31 @@ pub struct Directory {
     path: PathBuf,
     /// Two processes on one directory would lose each other's writes. The system lets go of the lock
     /// when the process ends, however it ends.
-    _lock: File,
+    lock: File,
 }
 
 const FILE: &str = "state.json";
 const NEXT: &str = "state.json.next";
 
 impl Directory {
-    /// Takes a directory, which is made if it is not there.
-    pub fn open(path: &Path) -> Result<Self, String> {
+    /// Takes a directory, which is made if it is not there. `held`: its lock, from the process before.
+    pub fn open(path: &Path, held: Option<File>) -> Result<Self, String> {
         let shown = path.display();
         let make = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
         make.map_err(|error| format!("the state directory '{shown}' cannot be made: {error}"))?;
-        let lock = private().truncate(false).open(path.join("lock"));
+        let lock = held.map_or_else(|| private().truncate(false).open(path.join("lock")), Ok);
         let lock = lock.map_err(|error| format!("the state directory '{shown}' cannot be used: {error}"))?;
         lock.try_lock().map_err(|_| {
             format!(
                 "the state directory '{shown}' is in use by another process: stop it, or name another one"
             )
         })?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { path: path.to_owned(), lock })
+    }
+
+    /// What a process that follows this one has to be given.
+    pub fn lock(&self) -> &File {
+        &self.lock
     }
 
     /// The file's name and text, if there is one.
@@ -83,22 +88,25 @@ mod tests {
     fn keeps_what_was_saved_and_lets_nobody_else_in() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("a/state");
-        let directory = Directory::open(&path).unwrap();
+        let directory = Directory::open(&path, None).unwrap();
         assert_eq!(directory.load().unwrap(), None);
         directory.save("a long first text").unwrap();
         directory.save("second").unwrap();
         assert_eq!(directory.load().unwrap().unwrap().text, "second");
         assert_eq!(fs::metadata(path.join(FILE)).unwrap().permissions().mode() & 0o777, 0o600);
-        let refused = Directory::open(&path).err().unwrap();
+        let refused = Directory::open(&path, None).err().unwrap();
         assert!(refused.contains("in use by another process"), "{refused}");
+        let next = Directory::open(&path, Some(directory.lock().try_clone().unwrap())).unwrap();
         drop(directory);
-        assert_eq!(Directory::open(&path).unwrap().load().unwrap().unwrap().text, "second");
+        assert!(Directory::open(&path, None).is_err(), "handed over, the lock holds on");
+        drop(next);
+        assert_eq!(Directory::open(&path, None).unwrap().load().unwrap().unwrap().text, "second");
     }
 
     #[test]
     fn half_a_write_is_not_read() {
         let place = tempfile::tempdir().unwrap();
-        let directory = Directory::open(place.path()).unwrap();
+        let directory = Directory::open(place.path(), None).unwrap();
         directory.save("whole").unwrap();
         fs::write(place.path().join(NEXT), "hal").unwrap();
         assert_eq!(directory.load().unwrap().unwrap().text, "whole");

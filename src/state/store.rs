@@ -7,6 +7,7 @@ use crate::config::check;
 use crate::config::problems::Problem;
 use crate::meter::metrics::SERIES;
 use serde_json::Value;
+use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A place that keeps the configuration.
@@ -51,15 +52,29 @@ pub enum Unsaved {
 }
 
 impl Store {
-    /// The store that a run asks for.
-    pub fn open(url: Option<&str>, directory: Option<&std::path::Path>) -> Result<Self, String> {
-        let directory = directory.map(Directory::open).transpose()?;
+    /// The store that a run asks for. `held`: the lock of its directory, from the process before.
+    pub fn open(
+        url: Option<&str>,
+        directory: Option<&std::path::Path>,
+        held: Option<File>,
+    ) -> Result<Self, String> {
+        let directory = directory.map(|path| Directory::open(path, held)).transpose()?;
         let place = match (url, directory) {
             (Some(url), copy) => Place::Fleet { redis: Box::new(Redis::open(url)?), copy },
             (None, Some(directory)) => Place::Directory(directory),
             (None, None) => Place::Files,
         };
         Ok(Self { place, reachable: AtomicBool::new(true) })
+    }
+
+    /// The lock of its directory, if it has one.
+    pub fn lock(&self) -> Option<&File> {
+        match &self.place {
+            Place::Files | Place::Fleet { copy: None, .. } => None,
+            Place::Directory(directory) | Place::Fleet { copy: Some(directory), .. } => {
+                Some(directory.lock())
+            }
+        }
     }
 
     /// Its name in `/` and `/status`.

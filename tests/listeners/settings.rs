@@ -82,6 +82,9 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("real_ip_recursive", "true", "real_ip_recursive: true"),
     ("threads", "3", "threads: 3"),
     ("log_format", "json", "log_format: Json"),
+    ("log_file", "/l", "log_file: Some(\"/l\")"),
+    ("daemon", "true", "daemon: true"),
+    ("pid_file", "/p", "pid_file: Some(\"/p\")"),
     ("max_connections", "11", "max_connections: 11"),
     ("max_header_bytes", "12", "max_header_bytes: 12"),
     ("max_headers", "13", "max_headers: 13"),
@@ -93,6 +96,7 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("body_read_seconds", "19", "body_read_seconds: 19"),
     ("body_memory_mib", "20", "body_memory_mib: 20"),
     ("grace_seconds", "21", "grace_seconds: 21"),
+    ("upgrade_seconds", "23", "upgrade_seconds: 23"),
     ("keepalive_pool", "22", "keepalive_pool: 22"),
 ];
 

@@ -3,6 +3,7 @@
 //! Kong's names and labels stay as they are, so that existing dashboards work; what Kong lacks is
 //! under `tollgate_`. A handle is resolved when it is first needed and kept: counting is an atomic add.
 
+pub mod merge;
 mod series;
 
 pub use series::{SERIES, Series};

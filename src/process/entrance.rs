@@ -1,0 +1,94 @@
+//! Where clients come in: the proxy's service on sockets that may be older than the process, and a count
+//! of the connections that are open.
+
+use super::handover::successor::Successor;
+use async_trait::async_trait;
+use pingora::apps::ServerApp;
+use pingora::protocols::Stream;
+use pingora::server::{ListenFds, ShutdownWatch};
+use pingora::services::Service;
+use pingora::services::listening;
+use std::os::fd::{IntoRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// How many connections of clients are open.
+#[derive(Default)]
+pub struct Clients(AtomicUsize);
+
+impl Clients {
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// One connection, until it is dropped.
+struct Client<'a>(&'a Clients);
+
+impl<'a> Client<'a> {
+    fn come(clients: &'a Clients) -> Self {
+        clients.0.fetch_add(1, Ordering::AcqRel);
+        Self(clients)
+    }
+}
+
+impl Drop for Client<'_> {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// An application whose connections are counted, and left to themselves when the process is replaced.
+pub struct Attended<A> {
+    pub app: Arc<A>,
+    pub clients: Arc<Clients>,
+    pub successor: Arc<Successor>,
+}
+
+#[async_trait]
+impl<A: ServerApp + Send + Sync + 'static> ServerApp for Attended<A> {
+    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let _open = Client::come(&self.clients);
+        self.app.process_new(stream, shutdown).await
+    }
+
+    /// Pingora hangs up on idle connections here. A client that is just sending its next request on one
+    /// would see it fail; where there is a successor, there is time to answer it and to close then.
+    async fn cleanup(&self) {
+        if !self.successor.is_there() {
+            self.app.cleanup().await;
+        }
+    }
+}
+
+/// A service that listens on sockets which are open already, each under the address it was added with.
+pub struct Entrance<A> {
+    pub service: listening::Service<A>,
+    pub sockets: Vec<(String, OwnedFd)>,
+}
+
+#[async_trait]
+impl<A: ServerApp + Send + Sync + 'static> Service for Entrance<A> {
+    async fn start_service(&mut self, fds: Option<ListenFds>, shutdown: ShutdownWatch, tasks: usize) {
+        if let Some(fds) = &fds {
+            for (address, socket) in self.sockets.drain(..) {
+                fds.lock().add(address, socket.into_raw_fd());
+            }
+        }
+        // Named: the other trait of services has a method of the same name.
+        Service::start_service(&mut self.service, fds, shutdown, tasks).await;
+    }
+
+    fn name(&self) -> &str {
+        Service::name(&self.service)
+    }
+
+    fn threads(&self) -> Option<usize> {
+        self.service.threads
+    }
+
+    fn listen_addresses(&self) -> Option<Vec<String>> {
+        Service::listen_addresses(&self.service)
+    }
+}
