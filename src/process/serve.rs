@@ -119,18 +119,27 @@ impl Process {
 
     /// Where another process started this one: tells it that this one could serve, and waits for leave.
     fn take_over(&self, parent: Option<Parent>, settings: &Settings) -> Result<(), String> {
-        let leave = parent.map(Parent::ready).transpose()?;
-        settings.log_file.as_deref().map(log_file::direct).transpose()?;
-        (*self.pid_file).as_ref().map(PidFile::write).transpose()?;
-        let Some(mut leave) = leave else { return Ok(()) };
+        let Some(parent) = parent else { return self.settle_in(settings) };
+        let mut leave = parent.ready()?;
+        let settled = self.settle_in(settings);
         if leave.detaches() {
+            settled?;
             log_file::silence()?;
+        } else if let Err(why) = settled {
+            // The process before has let go: from here on this one has to serve.
+            tracing::error!("{why}");
         }
         let counters = std::mem::take(&mut leave.counters);
         if let Some(channel) = leave.serve() {
             self.books.inherit(counters, channel);
         }
         Ok(())
+    }
+
+    /// Its log and its number, where others look for them.
+    fn settle_in(&self, settings: &Settings) -> Result<(), String> {
+        settings.log_file.as_deref().map(log_file::direct).transpose()?;
+        (*self.pid_file).as_ref().map(PidFile::write).transpose().map(drop)
     }
 
     fn signals(&self, program: Arc<Program>) -> Result<Signals, String> {
