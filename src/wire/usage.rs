@@ -48,9 +48,8 @@ impl Usage {
     /// Reads the JSON text of an OpenAI `usage` object, of Chat Completions or of the Responses API.
     /// A count that cannot be read is a count that was not given, never an error.
     pub fn read(json: &str) -> Self {
-        let mut stated = Stated::default();
-        let walked = scan::members(json.as_bytes(), |key, value| stated.take(key, value));
-        walked.map(|()| Self::from(stated)).unwrap_or_default()
+        let json = json.as_bytes();
+        Stated::glance(json).or_else(|| Stated::walk(json)).map(Self::from).unwrap_or_default()
     }
 
     /// The provider's sum, or ours where it gave both parts and no sum.
@@ -115,18 +114,73 @@ struct Details {
 }
 
 impl Stated {
+    /// Reads an object as nearly all are: whole numbers, and objects of whole numbers. None for any other.
+    fn glance(json: &[u8]) -> Option<Self> {
+        let (mut stated, mut parent) = (Self::default(), &b""[..]);
+        let mut rest = json.trim_ascii_start().strip_prefix(b"{")?;
+        loop {
+            rest = rest.trim_ascii_start();
+            match rest.split_first()? {
+                (b',', after) => rest = after,
+                (b'}', after) if parent.is_empty() => {
+                    return after.trim_ascii().is_empty().then_some(stated);
+                }
+                (b'}', after) => (parent, rest) = (b"", after),
+                (b'"', after) => {
+                    let end = memchr::memchr2(b'"', b'\\', after)?;
+                    let (key, after) = after.split_at_checked(end)?;
+                    let colon = after.strip_prefix(b"\"")?.trim_ascii_start();
+                    let value = colon.strip_prefix(b":")?.trim_ascii_start();
+                    if let Some(inside) = value.strip_prefix(b"{").filter(|_| parent.is_empty()) {
+                        (parent, rest) = (key, inside);
+                        continue;
+                    }
+                    let digits = value.iter().take_while(|byte| byte.is_ascii_digit()).count();
+                    let (number, after) = value.split_at_checked(digits).filter(|_| digits > 0)?;
+                    stated.note(parent, key, count(number));
+                    rest = after;
+                }
+                _ => return None,
+            }
+        }
+    }
+
+    fn note(&mut self, parent: &[u8], key: &[u8], count: Option<u64>) {
+        match parent {
+            b"" => self.top(key, count),
+            b"prompt_tokens_details" => self.of_prompt.note(key, count),
+            b"completion_tokens_details" => self.of_completion.note(key, count),
+            b"input_tokens_details" => self.of_input.note(key, count),
+            b"output_tokens_details" => self.of_output.note(key, count),
+            _ => {}
+        }
+    }
+
+    fn top(&mut self, key: &[u8], count: Option<u64>) {
+        match key {
+            b"prompt_tokens" => self.prompt = count,
+            b"completion_tokens" => self.completion = count,
+            b"input_tokens" => self.input = count,
+            b"output_tokens" => self.output = count,
+            b"total_tokens" => self.total = count,
+            _ => {}
+        }
+    }
+
+    /// Reads an object whatever it holds.
+    fn walk(json: &[u8]) -> Option<Self> {
+        let mut stated = Self::default();
+        scan::members(json, |key, value| stated.take(key, value))?;
+        Some(stated)
+    }
+
     fn take(&mut self, key: &[u8], value: &[u8]) {
         match key {
-            b"prompt_tokens" => self.prompt = count(value),
-            b"completion_tokens" => self.completion = count(value),
-            b"input_tokens" => self.input = count(value),
-            b"output_tokens" => self.output = count(value),
-            b"total_tokens" => self.total = count(value),
             b"prompt_tokens_details" => self.of_prompt = Details::read(value),
             b"completion_tokens_details" => self.of_completion = Details::read(value),
             b"input_tokens_details" => self.of_input = Details::read(value),
             b"output_tokens_details" => self.of_output = Details::read(value),
-            _ => {}
+            _ => self.top(key, count(value)),
         }
     }
 }
@@ -135,12 +189,16 @@ impl Details {
     fn read(json: &[u8]) -> Self {
         let mut details = Self::default();
         // What is no object states nothing.
-        let _ = scan::members(json, |key, value| match key {
-            b"cached_tokens" => details.cached = count(value),
-            b"reasoning_tokens" => details.reasoning = count(value),
-            _ => {}
-        });
+        let _ = scan::members(json, |key, value| details.note(key, count(value)));
         details
+    }
+
+    fn note(&mut self, key: &[u8], count: Option<u64>) {
+        match key {
+            b"cached_tokens" => self.cached = count,
+            b"reasoning_tokens" => self.reasoning = count,
+            _ => {}
+        }
     }
 }
 
@@ -166,6 +224,31 @@ impl From<Stated> for Usage {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_glance_sees_what_a_walk_sees_or_nothing() {
+        let mut glanced = 0;
+        for text in [
+            r#"{"prompt_tokens":25,"completion_tokens":0,"total_tokens":25,"prompt_tokens_details":{"cached_tokens":16,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":3}}"#,
+            r#" { "input_tokens" : 7 , "output_tokens_details" : { "reasoning_tokens" : 2 } } "#,
+            r#"{"prompt_tokens":25.0,"completion_tokens":2}"#,
+            r#"{"prompt_tokens":null,"completion_tokens":2}"#,
+            r#"{"prompt_tokens":-1,"cost":{"cached_tokens":1},"completion_tokens":2}"#,
+            r#"{"name":"a\"b","prompt_tokens":4,"list":[{"prompt_tokens":5}]}"#,
+            r#"{"a":{"b":{"cached_tokens":1}},"prompt_tokens":6}"#,
+            r#"{"prompt_tokens":99999999999999999999}"#,
+            r#"{"prompt_tokens":1"#,
+            "{}",
+            "[]",
+        ] {
+            if let Some(glance) = Stated::glance(text.as_bytes()) {
+                glanced += 1;
+                let walk = Stated::walk(text.as_bytes()).map(Usage::from);
+                assert_eq!(Some(Usage::from(glance)), walk, "{text}");
+            }
+        }
+        assert_eq!(glanced, 4, "and of the plain ones it sees all");
+    }
 
     #[test]
     fn chat_and_responses_objects_are_read() {
