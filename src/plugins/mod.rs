@@ -34,7 +34,7 @@ pub mod http_log;
 pub mod instructions;
 pub mod ip_restriction;
 pub mod key_auth;
-mod pattern;
+pub mod pattern;
 pub mod prometheus;
 pub mod queue;
 mod queued;
