@@ -35,6 +35,7 @@ pub mod instructions;
 pub mod ip_restriction;
 pub mod key_auth;
 pub mod pattern;
+mod post;
 pub mod prometheus;
 pub mod queue;
 mod queued;

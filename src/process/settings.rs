@@ -31,7 +31,7 @@ pub struct Settings {
     pub admin: Admin,
     /// Directory that keeps the configuration; of a `store`, its copy.
     pub state: Option<PathBuf>,
-    /// Server that keeps the configuration of a fleet: `redis://…`.
+    /// Server that keeps the configuration of a fleet: `redis://…`, or `rediss://…` by TLS.
     pub store: Option<StoreUrl>,
     /// Worker threads; 0 is one a core.
     pub threads: usize,
