@@ -4,6 +4,7 @@
 
 use crate::config::formats;
 use crate::config::schema::{Field, Kind, Record};
+use crate::config::secret::Secret;
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, FromRedisValue, IntoConnectionInfo,
@@ -42,7 +43,7 @@ pub struct Settings {
     port: u16,
     timeout: u64,
     username: Option<String>,
-    password: Option<String>,
+    password: Option<Secret>,
     database: i64,
     ssl: bool,
     ssl_verify: bool,

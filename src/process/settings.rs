@@ -3,6 +3,7 @@
 
 use super::flags::Run;
 use crate::admin::token::Token;
+use crate::config::secret::Secret;
 use serde::Deserialize;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -58,13 +59,13 @@ pub struct Admin {
 
 /// The address of a store, which may hold a password.
 #[derive(Clone, Deserialize)]
-pub struct StoreUrl(String);
+pub struct StoreUrl(Secret);
 
 impl std::str::FromStr for StoreUrl {
     type Err = std::convert::Infallible;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 }
 
