@@ -68,6 +68,9 @@ pub fn request(session: &Session, upstream: &mut RequestHeader, x: &mut Exchange
     }
     upstream.insert_header(header::VIA, VIA)?;
     upstream.insert_header("x-kong-request-id", from.request_id)?;
+    for (name, value) in x.trace_headers() {
+        upstream.insert_header(name, value)?;
+    }
     x.upstream.uri = Some(target);
     Ok(())
 }

@@ -94,7 +94,7 @@ fn encode(session: &Session, x: &mut Exchange, upstream: &Plain, body: Bytes) ->
         query: &[query],
         host: if preserve { host(session) } else { &upstream.authority },
         client: &client.headers,
-        own: &[],
+        own: &x.trace_headers(),
         withheld: None,
         length: body.len(),
         forwarded: Some(forwarded(session, x)),
