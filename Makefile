@@ -6,8 +6,11 @@ MOCK  ?= 127.0.0.1:8090
 SUITE ?= ../shared/conformance
 SCENARIO ?= run
 VENV  := target/venv
+SECONDS ?= 60
+JOBS ?= 1
+TARGET ?=
 
-.PHONY: run check fmt lint test conformance clients genuine-proxy bless bench loadtest floods soak deny instructions curves real-model doc clean
+.PHONY: run check fmt lint test conformance clients genuine-proxy fuzz bless bench loadtest floods soak deny instructions curves real-model doc clean
 
 run: ## Build and start the gateway on the embedded simulated model
 	$(CARGO) run --release --quiet -- run --config conf/kong.yaml --server conf/tollgate.yaml --mock-llm $(MOCK)
@@ -34,6 +37,9 @@ clients: ## The official OpenAI, Anthropic and AWS SDKs against the gateway; ins
 
 genuine-proxy: ## The transformers through tinyproxy; installs it if it is missing
 	tests/genuine-proxy.sh
+
+fuzz: ## Fuzz every target for SECONDS each, JOBS at once, or those of TARGET; needs a C++ compiler
+	SECONDS_EACH=$(SECONDS) JOBS=$(JOBS) fuzz/run.sh $(TARGET)
 
 bless: ## Rewrite the golden files from what the code does now; the diff is the review
 	BLESS=1 $(CARGO) test --locked --test golden --test reference

@@ -4,6 +4,7 @@ use crate::accept::id::RequestId;
 use crate::accept::room::Held;
 use crate::config::entities::Consumer;
 use crate::error::{Error, Kind};
+use crate::log::trace::Trace;
 use crate::meter::account::Account;
 use crate::meter::metrics::SERIES;
 use crate::plugins::chain::Chain;
@@ -46,6 +47,8 @@ pub struct Exchange {
     pub answer: AnswerSide,
     /// What plugins asked models on its behalf.
     pub consulted: Consulted,
+    /// Its place in a distributed trace, if a plugin traces it.
+    pub trace: Option<Box<Trace>>,
     _in_flight: InFlight,
 }
 
@@ -211,6 +214,7 @@ impl Exchange {
             upstream: UpstreamSide::default(),
             answer: AnswerSide::default(),
             consulted: Consulted::default(),
+            trace: None,
             _in_flight: InFlight::begin(),
         }
     }
@@ -224,6 +228,12 @@ impl Exchange {
     pub fn chain(&self) -> &Chain {
         let consumer = self.consumer.as_deref();
         self.route.as_ref().map_or(&self.snapshot.unrouted, |route| route.entry.chain_of(consumer))
+    }
+
+    /// What the upstream of the attempt under way is told of the trace.
+    pub fn trace_headers(&self) -> Vec<(HeaderName, HeaderValue)> {
+        let number = self.upstream.tries.len().saturating_sub(1);
+        self.trace.as_ref().map(|trace| trace.headers(number)).unwrap_or_default()
     }
 
     /// Milliseconds since the request came.

@@ -18,6 +18,9 @@ use std::time::Duration;
 
 /// Hands the record of an exchange to every logging plugin.
 pub fn write(client: &Client<'_>, x: &mut Exchange, loggers: &[Arc<dyn Plugin>]) {
+    if let (Some(trace), Some(account)) = (&mut x.trace, x.ai.as_ref().and_then(|ai| ai.account.as_ref())) {
+        trace.reasons = account.finish_reasons();
+    }
     let settlement = x.ai.as_mut().and_then(|ai| Some(ai.account.as_mut()?.settle().clone()));
     let plugin = x.ai.as_ref().map(|ai| ai.targets.plugin.to_string()).unwrap_or_default();
     let entry = x.entry().cloned();
@@ -69,7 +72,7 @@ pub fn write(client: &Client<'_>, x: &mut Exchange, loggers: &[Arc<dyn Plugin>])
         ai: &ai,
     };
     for logger in loggers {
-        logger.log(&record);
+        logger.ended(x, &record);
     }
 }
 

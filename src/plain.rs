@@ -73,6 +73,9 @@ pub fn request(session: &mut Session, upstream: &mut RequestHeader, x: &mut Exch
     }
     upstream.insert_header(header::VIA, VIA)?;
     upstream.insert_header("x-kong-request-id", from.request_id)?;
+    for (name, value) in x.trace_headers() {
+        upstream.insert_header(name, value)?;
+    }
     x.upstream.uri = Some(target);
     Ok(())
 }

@@ -245,7 +245,7 @@ fn resolves_references_by_name_and_id() {
     let led: Vec<bool> = document.routes.iter().map(|route| route.service == Some(service)).collect();
     assert_eq!(led, [true, true, true, true, false]);
     let alice = &document.consumers[0];
-    assert_eq!(alice.keys, ["k"]);
+    assert_eq!(alice.keys, ["k".into()]);
     assert_eq!(alice.acl_groups, ["staff", "night"]);
     assert_eq!(alice.groups, [document.consumer_groups[0].id, document.consumer_groups[1].id]);
     assert_eq!(document.plugins[0].consumer_group, Some(document.consumer_groups[0].id));

@@ -46,7 +46,7 @@ fn entities(text: &str) -> Vec<String> {
         format!("{} {:?} {scope:?} {} {}", one.kind.name, one.instance_name, one.enabled, sorted(&one.config))
     }));
     all.extend(consumers.into_iter().map(|mut one| {
-        one.keys.sort();
+        one.keys.sort_by_key(|key| key.to_string());
         one.acl_groups.sort();
         one.groups.sort();
         let names = (&one.username, &one.custom_id, &one.tags);

@@ -13,6 +13,7 @@ mod support;
 
 use serde_json::{Value, json};
 use support::gateway::Gateway;
+use support::network::{AUTHORITY, tls};
 use support::redis::Redis;
 use support::upstream::{Reply, Upstream};
 use support::{eventually, kong};
@@ -142,4 +143,20 @@ async fn ai_routes_are_limited_too() {
         assert_eq!(header(&answer, "x-ratelimit-remaining-year"), "0");
     }
     assert_eq!(upstream.calls().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_are_counted_over_tls_with_a_server_that_is_trusted() {
+    let Some(redis) = server().await else { return };
+    let port = tls(redis.address).await.port();
+    for (verify, trusted, status) in [(true, true, 200), (true, false, 500), (false, false, 200)] {
+        let changes = json!({"fault_tolerant": false, "year": 100,
+            "redis": {"port": port, "ssl": true, "ssl_verify": verify, "timeout": 20_000}});
+        let upstream = Upstream::always(Reply::json(&json!({"plain": true}))).await;
+        let routes = [kong::route("/plain", &[limiting(&redis, &changes)])];
+        let file = kong::file_with(&json!({"url": upstream.url()}), &routes);
+        let environment: &[(&str, &str)] = if trusted { &[("SSL_CERT_FILE", AUTHORITY)] } else { &[] };
+        let gateway = Gateway::start_in(&file, environment).await;
+        assert_eq!(get(&gateway).await.status(), status, "verify {verify}, trusted {trusted}");
+    }
 }

@@ -12,10 +12,11 @@ mod support;
 
 use serde_json::{Value, json};
 use support::gateway::{Gateway, PATIENCE};
-use support::upstream::{Reply, Upstream};
+use support::network::{AUTHORITY, tls};
+use support::upstream::{Call, Reply, Upstream};
 use support::{eventually, kong};
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 /// A plain route `/plain` with a logging plugin.
 async fn gateway(plugin: &Value) -> Gateway {
@@ -98,6 +99,37 @@ async fn http_log_outlives_a_sink_that_is_away_and_counts_what_it_drops() {
     assert!(said.contains("returned status code 503") && !said.contains("p%40ss"), "{said}");
 }
 
+/// A sink that is away for as long as 6000 of the shortest retry delays, as a minute is 6000 of Kong's.
+#[tokio::test(flavor = "multi_thread")]
+async fn http_log_loses_nothing_within_its_bound_however_long_its_sink_is_away() {
+    let sink = Upstream::scripted(Vec::new()).await;
+    let away = json!({"queue": {"max_batch_size": 4, "max_coalescing_delay": 0, "max_entries": 100,
+        "initial_retry_delay": 0.001, "max_retry_delay": 0.02, "max_retry_time": 3600}});
+    let gateway = gateway(&http_log(&sink, &away)).await;
+    ask(&gateway, 100).await;
+    eventually("it was tried often", async || sink.calls().len() > 100).await;
+    gateway.counts("tollgate_log_records_dropped", &[], 0.0).await;
+    let before = sink.calls().len();
+    for _ in 0..200 {
+        sink.push(Reply::body(200, &[], ""));
+    }
+    // A batch whose answer was lost in between comes twice; none is missing, and none overtakes another.
+    let seen = async || {
+        let calls = sink.calls();
+        let taken = calls.iter().skip(before.saturating_sub(1)).map(Call::json);
+        let all = taken.flat_map(|list| list.as_array().unwrap().iter().map(number).collect::<Vec<_>>());
+        let mut all: Vec<String> = all.collect();
+        all.dedup();
+        all
+    };
+    eventually("all have come", async || seen().await.last().is_some_and(|last| last == "99")).await;
+    let mut seen = seen().await;
+    let mut known = std::collections::HashSet::new();
+    seen.retain(|number| known.insert(number.clone()));
+    assert_eq!(seen, numbers(100));
+    gateway.counts("tollgate_log_records_dropped", &[], 0.0).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waits_is_sent_before_the_process_ends() {
     let sink = Upstream::always(Reply::body(200, &[], "")).await;
@@ -121,14 +153,42 @@ async fn tcp_log_sends_lines_and_finds_its_server_again() {
     for _ in 0..2 {
         ask(&gateway, 3).await;
         let (socket, _) = tokio::time::timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
-        let mut lines = BufReader::new(socket).lines();
-        let mut seen = Vec::new();
-        while seen.len() < 3 {
-            let line = tokio::time::timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap().unwrap();
-            seen.push(number(&serde_json::from_str(&line).unwrap()));
+        assert_eq!(three(&mut BufReader::new(socket).lines()).await, numbers(3));
+    }
+}
+
+async fn three(lines: &mut Lines<BufReader<TcpStream>>) -> Vec<String> {
+    let mut seen = Vec::new();
+    while seen.len() < 3 {
+        let line = tokio::time::timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap().unwrap();
+        seen.push(number(&serde_json::from_str(&line).unwrap()));
+    }
+    seen.sort();
+    seen
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tcp_log_speaks_tls_with_a_server_that_is_trusted() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = tls(listener.local_addr().unwrap()).await.port();
+    let plugin = json!({"name": "tcp-log", "config": {"host": "127.0.0.1", "port": port, "tls": true}});
+    let upstream = Upstream::always(Reply::json(&json!({"plain": true}))).await;
+    let file = kong::file_with(&json!({"url": upstream.url()}), &[kong::route("/plain", &[plugin])]);
+    let stranger = Gateway::start(&file).await;
+    ask(&stranger, 1).await;
+    eventually("its certificate is refused", async || stranger.stderr().contains("invalid peer certificate"))
+        .await;
+    let gateway = Gateway::start_in(&file, &[("SSL_CERT_FILE", AUTHORITY)]).await;
+    ask(&gateway, 3).await;
+    loop {
+        let (socket, _) = tokio::time::timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
+        let mut lines = BufReader::new(socket);
+        // The stranger hangs up without a word.
+        if tokio::time::timeout(PATIENCE, lines.fill_buf()).await.unwrap().is_ok_and(|text| !text.is_empty())
+        {
+            assert_eq!(three(&mut lines.lines()).await, numbers(3));
+            return;
         }
-        seen.sort();
-        assert_eq!(seen, numbers(3));
     }
 }
 

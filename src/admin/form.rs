@@ -7,6 +7,12 @@ use serde_json::{Map, Value};
 /// Lists in a form may not be longer: an index is an allocation.
 const LONGEST: usize = 1000;
 
+/// Items that a form may leave out of its lists, all together: each is an allocation that it does not pay for.
+const GAPS: usize = 1000;
+
+/// How deep a name may lead: trees are walked by recursion. No entity is half as deep.
+const DEEPEST: usize = 64;
+
 enum Step<'a> {
     Field(&'a str),
     /// From 0.
@@ -18,9 +24,11 @@ enum Step<'a> {
 /// The tree of a form's pairs; every value is a text. An error names the field that makes no sense.
 pub fn tree(pairs: &[(String, String)]) -> Result<Map<String, Value>, String> {
     let mut root = Value::Object(Map::new());
+    let mut gaps = GAPS;
     for (name, text) in pairs {
-        let path = steps(name).ok_or_else(|| format!("'{name}' is not the name of a field"))?;
-        put(&mut root, &path, text).ok_or_else(|| format!("'{name}' does not fit the fields before it"))?;
+        let path = steps(name).ok_or_else(|| format!("'{}' is not the name of a field", shown(name)))?;
+        let fits = put(&mut root, &path, text, &mut gaps);
+        fits.ok_or_else(|| format!("'{}' does not fit the fields before it", shown(name)))?;
     }
     match root {
         Value::Object(map) => Ok(map),
@@ -28,8 +36,16 @@ pub fn tree(pairs: &[(String, String)]) -> Result<Map<String, Value>, String> {
     }
 }
 
+/// So much of a name as an error may repeat.
+fn shown(name: &str) -> &str {
+    name.char_indices().nth(100).and_then(|(at, _)| name.get(..at)).unwrap_or(name)
+}
+
 fn steps(name: &str) -> Option<Vec<Step<'_>>> {
     let mut steps = Vec::new();
+    if name.bytes().filter(|byte| b".[".contains(byte)).count() >= DEEPEST {
+        return None;
+    }
     for part in name.split('.') {
         let mut pieces = part.split('[');
         match pieces.next() {
@@ -48,7 +64,7 @@ fn steps(name: &str) -> Option<Vec<Step<'_>>> {
     Some(steps)
 }
 
-fn put(at: &mut Value, path: &[Step<'_>], text: &str) -> Option<()> {
+fn put(at: &mut Value, path: &[Step<'_>], text: &str, gaps: &mut usize) -> Option<()> {
     let Some((step, rest)) = path.split_first() else {
         return set(at, text);
     };
@@ -57,7 +73,7 @@ fn put(at: &mut Value, path: &[Step<'_>], text: &str) -> Option<()> {
             if at.is_null() {
                 *at = Value::Object(Map::new());
             }
-            put(at.as_object_mut()?.entry((*name).to_owned()).or_insert(Value::Null), rest, text)
+            put(at.as_object_mut()?.entry((*name).to_owned()).or_insert(Value::Null), rest, text, gaps)
         }
         Step::Item(_) | Step::Next => {
             if at.is_null() {
@@ -65,10 +81,11 @@ fn put(at: &mut Value, path: &[Step<'_>], text: &str) -> Option<()> {
             }
             let list = at.as_array_mut()?;
             let index = if let Step::Item(index) = step { *index } else { list.len() };
+            *gaps = gaps.checked_sub(index.saturating_sub(list.len()))?;
             while list.len() <= index {
                 list.push(Value::Null);
             }
-            put(list.get_mut(index)?, rest, text)
+            put(list.get_mut(index)?, rest, text, gaps)
         }
     }
 }
@@ -145,9 +162,21 @@ mod tests {
         );
         assert_eq!(read("tags=a&tags=b&tags=c").unwrap(), json!({"tags": ["a", "b", "c"]}));
         assert_eq!(read("headers[x-a][]=1").unwrap(), json!({"headers": {"x-a": ["1"]}}));
+        assert_eq!(read("a[3]=1").unwrap(), json!({"a": [null, null, "1"]}));
         for bad in ["a.=1", "=1", "a[=1", "a[0]=1", "a[5000]=1", "a=1&a.b=2", "a[]=1&a.b=2"] {
             assert!(read(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_small_form_makes_no_large_tree() {
+        let deep = format!("a{}=1", ".a".repeat(1_000_000));
+        assert!(read(&deep).unwrap_err().len() < 200);
+        assert!(read(&format!("a{}=1", "[a]".repeat(100_000))).is_err());
+        assert!(read("a[900]=1").is_ok());
+        assert!(read("a[900][900]=1").is_err());
+        assert!(read("a[900]=1&b[900]=1").is_err());
+        assert!(read(&format!("a{}=1", ".a".repeat(60))).is_ok());
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod declarative;
 mod entities;
 mod fault;
 mod flattened;
-mod form;
+pub mod form;
 mod list;
 mod listener;
 mod place;

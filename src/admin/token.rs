@@ -1,5 +1,6 @@
 //! The token that the Admin API asks for.
 
+use crate::config::secret::Secret;
 use crate::state::hash;
 use axum::http::{HeaderMap, header};
 use serde::Deserialize;
@@ -9,7 +10,7 @@ use std::str::FromStr;
 /// A token; it is never shown, and never empty.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub struct Token(String);
+pub struct Token(Secret);
 
 impl Token {
     /// Whether a request brings it: as a bearer, or in the header that Kong's tools use.
@@ -33,7 +34,7 @@ impl TryFrom<String> for Token {
         if text.trim().is_empty() {
             Err("the token is empty: name one, or do not set it")
         } else {
-            Ok(Self(text))
+            Ok(Self(text.into()))
         }
     }
 }

@@ -38,9 +38,21 @@ fn shown(record: &Record, fields: &Fields, reveal: bool) -> Value {
 }
 
 fn shown_field(field: &Field, value: &Value, reveal: bool) -> Value {
-    match value.as_str() {
-        Some(text) if field.secret && !reveal && !is_reference(text) => MASK.into(),
-        _ => shown_kind(&field.kind, value, reveal),
+    if !field.secret || reveal {
+        return shown_kind(&field.kind, value, reveal);
+    }
+    let mut value = value.clone();
+    veil(&mut value);
+    value
+}
+
+/// Masks every text of a secret field, which may hold several under names that are none.
+fn veil(value: &mut Value) {
+    match value {
+        Value::String(text) if !is_reference(text) => *value = MASK.into(),
+        Value::Array(items) => items.iter_mut().for_each(veil),
+        Value::Object(map) => map.values_mut().for_each(veil),
+        _ => {}
     }
 }
 
@@ -71,10 +83,7 @@ pub fn mask(collection: &Collection, fields: &mut Fields) {
 fn mask_record(record: &Record, value: &mut Value) {
     for field in &record.fields {
         let Some(slot) = value.get_mut(field.name) else { continue };
-        match slot.as_str() {
-            Some(text) if field.secret && !is_reference(text) => *slot = MASK.into(),
-            _ => mask_kind(&field.kind, slot),
-        }
+        if field.secret { veil(slot) } else { mask_kind(&field.kind, slot) }
     }
 }
 
@@ -99,14 +108,25 @@ pub fn unmask(record: &Record, new: &mut Value, old: &Value, path: &str, left: &
         let before = old.get(field.name).unwrap_or(&Value::Null);
         let joint = if path.is_empty() { "" } else { "." };
         let path = format!("{path}{joint}{}", field.name);
-        if field.secret && slot.as_str() == Some(MASK) {
-            match before {
-                Value::String(_) => *slot = before.clone(),
-                _ => left.push(path),
-            }
+        if field.secret {
+            unveil(slot, before, path, left);
         } else {
             unmask_kind(&field.kind, slot, before, &path, left);
         }
+    }
+}
+
+/// The texts of a secret field, each from what stood under its name.
+fn unveil(new: &mut Value, old: &Value, path: String, left: &mut Vec<String>) {
+    match new {
+        Value::String(text) if text == MASK && old.is_string() => *new = old.clone(),
+        Value::String(text) if text == MASK => left.push(path),
+        Value::Object(map) => {
+            for (name, item) in map {
+                unveil(item, old.get(name).unwrap_or(&Value::Null), format!("{path}.{name}"), left);
+            }
+        }
+        _ => {}
     }
 }
 
@@ -163,6 +183,30 @@ mod tests {
         assert_eq!(shown["route"], Value::Null);
         assert!(shown.get("_comment").is_none() && shown.get("tags").is_some_and(Value::is_null));
         assert!(show(collection, &fields, true).to_string().contains("Bearer 1"));
+    }
+
+    #[test]
+    fn secrets_under_names_are_masked_and_put_back_one_by_one() {
+        let log = |headers: Value| {
+            plugin(
+                &json!({"name": "http-log", "config": {"http_endpoint": "http://h.test", "headers": headers}}),
+            )
+        };
+        let collection = find("plugins").unwrap();
+        let old = log(json!({"X-Key": "s3cret", "X-Other": "other"}));
+        let mut masked = old.clone();
+        mask(collection, &mut masked);
+        for shown in [show(collection, &old, false), Value::Object(masked)] {
+            assert_eq!(shown["config"]["headers"], json!({"X-Key": MASK, "X-Other": MASK}));
+        }
+        assert_eq!(show(collection, &old, true)["config"]["headers"]["X-Key"], "s3cret");
+        let record = description(collection, &old);
+        let mut new = Value::Object(log(json!({"X-Key": MASK, "X-Other": "new", "X-More": MASK})));
+        let mut left = Vec::new();
+        unmask(&record, &mut new, &Value::Object(old), "", &mut left);
+        let headers = &new["config"]["headers"];
+        assert_eq!((&headers["X-Key"], &headers["X-Other"]), (&json!("s3cret"), &json!("new")));
+        assert_eq!(left, ["config.headers.X-More"]);
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub fn encode(
 ) -> Result<(Request, String)> {
     let head = client.head();
     let preserve = settled.operation() == Operation::Preserve;
-    let Outbound { path, headers, body } = match x.ai.as_ref().and_then(|ai| ai.native.as_ref()) {
+    let Outbound { path, mut headers, body } = match x.ai.as_ref().and_then(|ai| ai.native.as_ref()) {
         Some(side) => settled.driver.dialect.forward(call, native::body(side, call.doc)?)?,
         None if preserve => {
             let headers = settled.driver.dialect.headers().to_vec();
@@ -29,6 +29,7 @@ pub fn encode(
         }
         None => translated(settled, call)?,
     };
+    headers.extend(x.trace_headers());
     let path = match &path {
         Some(path) => path.as_str(),
         None if preserve => settled.preserved_path(head.uri.path()),

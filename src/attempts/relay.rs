@@ -153,6 +153,9 @@ impl Relay {
         if let Some(usage) = out.seen_usage() {
             account.usage(usage);
         }
+        if let Some(reason) = out.finish_reason() {
+            account.reason(reason);
+        }
     }
 
     /// The model that the upstream says it runs.
@@ -356,6 +359,9 @@ impl Translate {
         }
         if let Some(usage) = self.out.seen_usage() {
             account.usage(usage);
+        }
+        if let Some(reason) = self.out.finish_reason() {
+            account.reason(reason);
         }
         self.out.take()
     }

@@ -84,7 +84,7 @@ fn attach(items: &[Item], ids: &[Uuid], consumers: &mut [Consumer]) {
         match item.collection.name {
             KEYS => {
                 if let (Some(consumer), Some(key)) = (owner, item.text("key")) {
-                    consumer.keys.push(key.to_owned());
+                    consumer.keys.push(key.into());
                 }
             }
             ACLS => {

@@ -2,6 +2,7 @@
 //!
 //! Every default is filled in and every reference is resolved to an id before these exist.
 
+use super::secret::{Secret, wipe};
 use crate::plugins::PluginKind;
 use serde::Deserialize;
 use serde_json::Value;
@@ -90,6 +91,12 @@ pub struct Plugin {
     pub path: String,
 }
 
+impl Drop for Plugin {
+    fn drop(&mut self) {
+        wipe(&mut self.config);
+    }
+}
+
 impl fmt::Debug for Plugin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // `config` holds resolved secrets.
@@ -110,7 +117,7 @@ pub struct Consumer {
     pub tags: Option<Vec<String>>,
     /// Keys for key-auth.
     #[serde(default)]
-    pub keys: Vec<String>,
+    pub keys: Vec<Secret>,
     /// Groups for acl.
     #[serde(default)]
     pub acl_groups: Vec<String>,

@@ -20,6 +20,7 @@ pub mod references;
 pub mod route_paths;
 pub mod rules;
 pub mod schema;
+pub mod secret;
 pub mod server;
 pub mod target;
 pub mod unique;

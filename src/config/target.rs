@@ -3,6 +3,7 @@
 //! Source: kong/llm/schemas/init.lua, and the ai-proxy-advanced reference for the fields of
 //! `targets[]`. Deserialised from a value that the schema has checked and filled with defaults.
 
+use super::secret::{Fields, Secret};
 use serde::Deserialize;
 use serde_json::{Map, Number, Value};
 
@@ -100,15 +101,15 @@ pub enum ParamLocation {
 #[derive(Clone, Default, Deserialize)]
 pub struct AuthConf {
     pub header_name: Option<String>,
-    pub header_value: Option<String>,
+    pub header_value: Option<Secret>,
     pub param_name: Option<String>,
-    pub param_value: Option<String>,
+    pub param_value: Option<Secret>,
     pub param_location: Option<ParamLocation>,
     #[serde(default)]
     pub allow_override: bool,
     /// Cloud identities; each provider reads its own.
     #[serde(flatten)]
-    pub own: Map<String, Value>,
+    pub own: Fields,
 }
 
 impl std::fmt::Debug for AuthConf {

@@ -6,6 +6,7 @@ mod part;
 pub mod queue;
 pub mod record;
 pub mod sink;
+pub mod trace;
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! Queues of records for receivers beyond a network: batched, bounded, retried.
 //!
-//! Each queue has one thread, which alone waits for the receiver. When the queue is full the oldest record
+//! Each queue has a thread, or a few, which alone wait for the receiver. When the queue is full the oldest record
 //! gives way, and is counted, as is every record of a batch that is given up.
 
 use super::sink::lock;
@@ -29,7 +29,18 @@ pub struct Settings {
     pub initial_retry_delay: f64,
     /// The longest time between two.
     pub max_retry_delay: f64,
+    /// Batches under way at a time: 1, or -1 for as many as there are threads.
+    #[serde(default = "one_by_one")]
+    pub concurrency_limit: i64,
 }
+
+/// In the order in which they came.
+pub const fn one_by_one() -> i64 {
+    1
+}
+
+/// The threads of a queue whose batches need not wait for each other.
+const THREADS: usize = 8;
 
 /// Who takes the records; called by the queue's thread, which may block.
 pub trait Receiver: Send + 'static {
@@ -82,7 +93,9 @@ struct State {
 
 impl Queue {
     /// The queue of that key: all that name the same share one, also over reloads.
-    pub fn open<R: Receiver>(key: String, settings: &Settings, receiver: impl FnOnce() -> R) -> Arc<Self> {
+    ///
+    /// Each of its threads has a receiver of its own.
+    pub fn open<R: Receiver>(key: String, settings: &Settings, receiver: impl Fn() -> R) -> Arc<Self> {
         let mut queues = lock(&QUEUES);
         if let Some(queue) = queues.get(&key).and_then(Weak::upgrade) {
             return queue;
@@ -90,10 +103,12 @@ impl Queue {
         queues.retain(|_, queue| queue.strong_count() > 0);
         let shared =
             Arc::new(Shared { settings: settings.clone(), state: Mutex::default(), changed: Condvar::new() });
-        let (of, mut receiver) = (shared.clone(), receiver());
-        let started = thread::Builder::new().name("log".to_owned()).spawn(move || of.run(&mut receiver));
-        if let Err(error) = started {
-            tracing::error!(%error, "no thread for a log queue: its records are dropped");
+        for _ in 0..if settings.concurrency_limit < 0 { THREADS } else { 1 } {
+            let (of, mut receiver) = (shared.clone(), receiver());
+            let started = thread::Builder::new().name("log".to_owned()).spawn(move || of.run(&mut receiver));
+            if let Err(error) = started {
+                tracing::error!(%error, "no thread for a log queue: its records may be dropped");
+            }
         }
         let mut live = lock(&LIVE);
         live.retain(|queue| queue.strong_count() > 0);
@@ -103,7 +118,12 @@ impl Queue {
         queue
     }
 
-    /// Queues one record; where there is no room the oldest gives way.
+    /// Queues one record as it is; where there is no room the oldest gives way.
+    pub fn add(&self, record: Vec<u8>) {
+        self.0.add(record);
+    }
+
+    /// Queues one record as JSON.
     pub fn write(&self, record: &impl Serialize) {
         match serde_json::to_vec(record) {
             Ok(text) => self.0.add(text),
@@ -145,7 +165,7 @@ impl Shared {
     fn run(&self, receiver: &mut dyn Receiver) {
         while let Some(batch) = self.batch() {
             self.deliver(receiver, &batch);
-            lock(&self.state).under_way = 0;
+            lock(&self.state).under_way -= batch.len();
             self.changed.notify_all();
         }
     }
@@ -172,7 +192,7 @@ impl Shared {
         let batch: Vec<_> = state.waiting.drain(..count).collect();
         state.bytes -= batch.iter().map(Vec::len).sum::<usize>();
         state.since = (!state.waiting.is_empty()).then(Instant::now);
-        state.under_way = batch.len();
+        state.under_way += batch.len();
         Some(batch)
     }
 
@@ -228,13 +248,13 @@ mod tests {
     }
 
     /// Passes batches on, if the test lets it.
-    struct Told(mpsc::Sender<Vec<String>>, mpsc::Receiver<bool>);
+    struct Told(mpsc::Sender<Vec<String>>, Arc<Mutex<mpsc::Receiver<bool>>>);
 
     impl Receiver for Told {
         fn take(&mut self, batch: &[Vec<u8>]) -> Result<(), String> {
             let batch = batch.iter().map(|text| String::from_utf8_lossy(text).into_owned()).collect();
             let _ = self.0.send(batch);
-            if self.1.recv().unwrap_or(false) { Ok(()) } else { Err("away".to_owned()) }
+            if lock(&self.1).recv().unwrap_or(false) { Ok(()) } else { Err("away".to_owned()) }
         }
     }
 
@@ -243,7 +263,28 @@ mod tests {
         changes: &serde_json::Value,
     ) -> (Arc<Queue>, mpsc::Receiver<Vec<String>>, mpsc::Sender<bool>) {
         let ((told, batches), (leave, given)) = (mpsc::channel(), mpsc::channel());
-        (Queue::open(name.to_owned(), &settings(changes), || Told(told, given)), batches, leave)
+        let given = Arc::new(Mutex::new(given));
+        let receiver = || Told(told.clone(), given.clone());
+        (Queue::open(name.to_owned(), &settings(changes), receiver), batches, leave)
+    }
+
+    #[test]
+    fn without_a_limit_no_batch_waits_for_another() {
+        let ((told, batches), (leave, given)) = (mpsc::channel(), mpsc::channel());
+        // Each thread has its own receiver, which says nothing before it has leave.
+        let given = Arc::new(Mutex::new(given));
+        let settings = settings(&json!({"concurrency_limit": -1}));
+        let queue = Queue::open("wide".to_owned(), &settings, || Told(told.clone(), given.clone()));
+        for number in 0..4 {
+            queue.write(&number);
+        }
+        let mut seen: Vec<_> = (0..4).map(|_| batches.recv_timeout(SOON).expect("a batch")).collect();
+        seen.sort();
+        assert_eq!(seen, [["0"], ["1"], ["2"], ["3"]], "all are under way, and none is taken yet");
+        for _ in 0..4 {
+            leave.send(true).expect("the queue runs");
+        }
+        assert!(queue.0.flush(Instant::now() + SOON));
     }
 
     #[test]

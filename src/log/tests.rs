@@ -56,7 +56,7 @@ fn consumer() -> Consumer {
         username: Some("alice".to_owned()),
         custom_id: None,
         tags: None,
-        keys: vec!["s3cret".to_owned()],
+        keys: vec!["s3cret".into()],
         acl_groups: Vec::new(),
         groups: Vec::new(),
     }

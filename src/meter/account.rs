@@ -8,6 +8,7 @@ use super::tally::Tally;
 use crate::wire::chat;
 use crate::wire::doc::Doc;
 use crate::wire::frame::Splitter;
+use crate::wire::scan;
 use crate::wire::sse::Sse;
 use crate::wire::usage::Usage;
 use bytes::Bytes;
@@ -56,6 +57,8 @@ struct Answer {
     events: Sse,
     counted: estimate::Tally,
     text: String,
+    /// Why it ended, as far as that was read.
+    reasons: Vec<String>,
 }
 
 /// The end of an account, for the log.
@@ -119,6 +122,13 @@ impl Account {
         }
     }
 
+    /// Why the answer ended, where a decoder has written it.
+    pub fn reason(&mut self, reason: &str) {
+        if self.answer.reasons.is_empty() {
+            self.answer.reasons.push(reason.to_owned());
+        }
+    }
+
     /// What the provider states; of each count the last statement wins.
     pub fn usage(&mut self, usage: Usage) {
         self.usage = usage.over(self.usage);
@@ -148,6 +158,19 @@ impl Account {
     /// The request never went out: there is nothing to settle.
     pub fn cancel(mut self) {
         self.settled = Some(Settlement::none());
+    }
+
+    /// Why the answer ended, in OpenAI's words, one for each choice.
+    pub fn finish_reasons(&self) -> Vec<String> {
+        match &self.answer.body {
+            Some(body) => chat::finish_reasons(body),
+            None => self.answer.finish_reasons(),
+        }
+    }
+
+    /// How it was settled, if it is.
+    pub fn settled(&self) -> Option<&Settlement> {
+        self.settled.as_ref()
     }
 
     /// Closes the account.
@@ -205,12 +228,26 @@ impl Answer {
             while let Some(frame) = self.events.next() {
                 let text = chat::chunk_text(frame.data);
                 self.counted.push(&text);
+                self.reasons.extend(reasons(frame.data));
                 if keep {
                     self.text.push_str(&text);
                 }
             }
         }
         self.unread_bytes = 0;
+    }
+
+    /// What was noted of them, and what stands in the events that nobody had to read.
+    fn finish_reasons(&self) -> Vec<String> {
+        let mut all = self.reasons.clone();
+        for raw in &self.unread {
+            let mut events = Sse::default();
+            let _ = events.push(raw);
+            while let Some(frame) = events.next() {
+                all.extend(reasons(frame.data));
+            }
+        }
+        all
     }
 
     fn tokens(&mut self) -> u64 {
@@ -228,6 +265,10 @@ impl Answer {
             None => std::mem::take(&mut self.text),
         }
     }
+}
+
+fn reasons(chunk: &[u8]) -> Vec<String> {
+    if scan::is_finish(chunk) { chat::finish_reasons(chunk) } else { Vec::new() }
 }
 
 fn prompt_tokens(request: &Doc) -> u64 {

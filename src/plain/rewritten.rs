@@ -94,7 +94,7 @@ fn encode(client: &Client<'_>, x: &mut Exchange, upstream: &Plain, body: Bytes) 
         query: &[query],
         host: if preserve { client.host() } else { &upstream.authority },
         client: &head.headers,
-        own: &[],
+        own: &x.trace_headers(),
         withheld: None,
         length: body.len(),
         forwarded: Some(forwarded(client, x)),

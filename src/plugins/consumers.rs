@@ -1,6 +1,7 @@
 //! The consumers of a configuration, found by their keys and names.
 
 use crate::config::entities::Consumer;
+use crate::config::secret::Secret;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -11,7 +12,7 @@ pub struct Consumers {
     all: Vec<Arc<Consumer>>,
     /// By the keyed hash of a key: a key is never compared byte by byte with a stranger's guess until
     /// its hash, which nobody outside can predict, has matched.
-    keys: HashMap<u64, Vec<(usize, String)>>,
+    keys: HashMap<u64, Vec<(usize, Secret)>>,
     hasher: RandomState,
 }
 

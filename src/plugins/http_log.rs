@@ -1,6 +1,7 @@
 //! http-log: sends the records of exchanges to a server, in batches.
 
 use super::file_log::without_lua;
+use super::post::{self, Server};
 use super::queued::{lua_field, queued};
 use super::{Conf, Plugin, PluginKind, queue};
 use crate::config::formats;
@@ -9,18 +10,10 @@ use crate::config::rules::get;
 use crate::config::schema::{Field, Kind, Record, Rule};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::log::queue::{Receiver, Settings as QueueSettings};
-use crate::upstream::attempt::Connections;
 use crate::upstream::endpoint::Timeouts;
-use crate::upstream::fetch::{Call, Limits, fetch, reason};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderName, HeaderValue, Method};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::runtime::{Builder, Runtime};
 
 /// Its entry in the list of plugins.
 pub static KIND: PluginKind = PluginKind {
@@ -35,7 +28,7 @@ pub static KIND: PluginKind = PluginKind {
 
 /// `config`.
 pub fn schema() -> Record {
-    let headers = Kind::Map { of: Box::new(Kind::text()), key: Some(own_header) };
+    let headers = Kind::Map { of: Box::new(Kind::text()), key: Some(post::own_header) };
     Record::new(vec![
         Field::checked("http_endpoint", formats::http_url)
             .required()
@@ -56,15 +49,6 @@ pub fn schema() -> Record {
         lua_field(),
     ])
     .rules(vec![Rule::Check(without_lua), Rule::Check(one_authorization)])
-}
-
-fn own_header(name: &str) -> std::result::Result<(), String> {
-    for taken in ["Host", "Content-Length", "Content-Type"] {
-        if name.eq_ignore_ascii_case(taken) {
-            return Err(format!("cannot contain '{taken}' header"));
-        }
-    }
-    formats::header_name(name)
 }
 
 fn one_authorization(config: &Value, out: &mut Problems<'_>) {
@@ -101,82 +85,28 @@ fn build(conf: Conf<'_>) -> Result<Arc<dyn Plugin>> {
         settings.queue.max_coalescing_delay = delay;
     }
     let bad = |why: String| Error::new(ErrorKind::Internal, why);
-    let server = Server::new(&settings).map_err(bad)?;
-    Ok(queued(conf, &settings.queue, server))
+    let step = post::millis(settings.timeout);
+    let timeouts = Timeouts { connect: step, read: step, write: step };
+    let server = Server::new("http_endpoint", &settings.http_endpoint, &settings.content_type, timeouts);
+    let server =
+        server.and_then(|server| server.method(&settings.method)?.headers(settings.headers.as_ref()));
+    let alone = settings.queue.max_batch_size == 1;
+    let server = server.map_err(bad)?;
+    Ok(queued(conf, &settings.queue, || Sender { server: server.another(), alone }))
 }
 
-/// The server, with a small runtime of its own: the thread of the queue drives it.
-struct Server {
-    call: Call,
-    /// For messages: without user info.
-    shown: String,
+/// The server, and whether it takes records one by one.
+struct Sender {
+    server: Server,
     alone: bool,
-    limits: Limits,
-    running: Option<(Runtime, Arc<Connections>)>,
 }
 
-impl Server {
-    fn new(settings: &Settings) -> std::result::Result<Self, String> {
-        let mut url =
-            url::Url::parse(&settings.http_endpoint).map_err(|why| format!("http_endpoint: {why}"))?;
-        let content_type = HeaderValue::try_from(&settings.content_type).map_err(|why| why.to_string())?;
-        let mut headers = vec![(CONTENT_TYPE, content_type)];
-        if !url.username().is_empty() || url.password().is_some() {
-            let decoded = |text| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
-            let user = format!("{}:{}", decoded(url.username()), decoded(url.password().unwrap_or_default()));
-            let basic = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(user)));
-            headers.push((AUTHORIZATION, basic.map_err(|why| why.to_string())?));
-        }
-        let bare = url.set_username("").and_then(|()| url.set_password(None));
-        bare.map_err(|()| "http_endpoint: cannot be used".to_owned())?;
-        for (name, value) in settings.headers.iter().flatten() {
-            let name = HeaderName::try_from(name).map_err(|_| format!("headers: '{name}' is not a name"))?;
-            let value = HeaderValue::try_from(value)
-                .map_err(|_| format!("headers.{name}: must not hold control characters"))?;
-            headers.push((name, value));
-        }
-        let step = Duration::from_secs_f64(settings.timeout.clamp(1.0, 1e9) / 1e3);
-        let method = Method::from_bytes(settings.method.as_bytes()).map_err(|why| why.to_string())?;
-        Ok(Self {
-            shown: format!(
-                "{}:{}",
-                url.host_str().unwrap_or_default(),
-                url.port_or_known_default().unwrap_or(80)
-            ),
-            call: Call { method, url: url.into(), headers, body: bytes::Bytes::new() },
-            alone: settings.queue.max_batch_size == 1,
-            limits: Limits {
-                timeouts: Timeouts { connect: step, read: step, write: step },
-                whole: step.saturating_mul(3),
-                body: 1024 * 1024,
-            },
-            running: None,
-        })
-    }
-}
-
-impl Receiver for Server {
+impl Receiver for Sender {
     fn take(&mut self, batch: &[Vec<u8>]) -> std::result::Result<(), String> {
         let body = match batch {
             [one] if self.alone => one.clone(),
             _ => [b"[".as_slice(), &batch.join(&b','), b"]"].concat(),
         };
-        let (runtime, connections) = match &mut self.running {
-            Some(running) => running,
-            none => {
-                let runtime = Builder::new_current_thread().enable_all().build();
-                let runtime = runtime.map_err(|why| format!("no runtime: {why}"))?;
-                none.insert((runtime, Arc::new(Connections::new(1))))
-            }
-        };
-        let Call { method, url, headers, .. } = &self.call;
-        let (method, url, headers) = (method.clone(), url.clone(), headers.clone());
-        let call = Call { method, url, headers, body: body.into() };
-        // KONG(plugins/http-log/handler.lua): does not look at the server's certificate; it is verified here.
-        match runtime.block_on(fetch(connections, call, self.limits)) {
-            Ok(fetched) if fetched.status < 300 => Ok(()),
-            Ok(fetched) => Err(format!("request to {} returned status code {}", self.shown, fetched.status)),
-            Err(error) => Err(format!("failed request to {}: {}", self.shown, reason(&error))),
-        }
+        self.server.send(body.into())
     }
 }

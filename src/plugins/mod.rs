@@ -34,7 +34,9 @@ pub mod http_log;
 pub mod instructions;
 pub mod ip_restriction;
 pub mod key_auth;
-mod pattern;
+pub mod opentelemetry;
+pub mod pattern;
+mod post;
 pub mod prometheus;
 pub mod queue;
 mod queued;
@@ -82,6 +84,7 @@ pub static KINDS: &[&PluginKind] = &[
     &ai_proxy::KIND,
     &ai_proxy_advanced::KIND,
     &ai_response_transformer::KIND,
+    &opentelemetry::KIND,
     &prometheus::KIND,
     &http_log::KIND,
     &file_log::KIND,
@@ -250,6 +253,11 @@ pub trait Plugin: Send + Sync + 'static {
 
     /// After the exchange.
     fn log(&self, _record: &LogRecord<'_>) {}
+
+    /// The same for plugins that want more of it than its record.
+    fn ended(&self, _x: &Exchange, record: &LogRecord<'_>) {
+        self.log(record);
+    }
 }
 
 /// Takes the pairs out of a request's query whose name `dropped` tells.

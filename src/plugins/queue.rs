@@ -4,8 +4,13 @@ use crate::config::schema::{Field, Record};
 
 /// The record.
 pub fn record() -> Record {
+    record_of(1)
+}
+
+/// The record of a plugin that sends so many records together unless it is told otherwise.
+pub fn record_of(batch: u64) -> Record {
     Record::new(vec![
-        Field::integer("max_batch_size", 1, 1_000_000).default(1).doc("Records sent together."),
+        Field::integer("max_batch_size", 1, 1_000_000).default(batch).doc("Records sent together."),
         Field::number("max_coalescing_delay", 0.0, 3600.0)
             .default(1)
             .doc("Seconds to wait for a batch to fill."),
@@ -22,6 +27,6 @@ pub fn record() -> Record {
         Field::number("max_retry_delay", 0.001, 1_000_000.0).default(60).doc("Most seconds between retries."),
         Field::integer("concurrency_limit", -1, 1)
             .default(1)
-            .doc("Accepted; one batch is under way at a time."),
+            .doc("1: batches go one by one, in order; -1: several at a time."),
     ])
 }

@@ -20,9 +20,9 @@ impl Plugin for Queued {
 }
 
 /// A plugin whose records go to a receiver. Instances that are configured alike share its queue.
-pub fn queued<R: Receiver + 'static>(conf: Conf<'_>, settings: &Settings, receiver: R) -> Arc<dyn Plugin> {
+pub fn queued<R: Receiver>(conf: Conf<'_>, settings: &Settings, receiver: impl Fn() -> R) -> Arc<dyn Plugin> {
     let key = format!("{} {}", conf.name, conf.config);
-    Arc::new(Queued(Queue::open(key, settings, || receiver)))
+    Arc::new(Queued(Queue::open(key, settings, receiver)))
 }
 
 /// `custom_fields_by_lua`, which every logging plugin of Kong's has.

@@ -4,6 +4,7 @@
 
 use crate::config::formats;
 use crate::config::schema::{Field, Kind, Record};
+use crate::config::secret::Secret;
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, FromRedisValue, IntoConnectionInfo,
@@ -42,9 +43,11 @@ pub struct Settings {
     port: u16,
     timeout: u64,
     username: Option<String>,
-    password: Option<String>,
+    password: Option<Secret>,
     database: i64,
     ssl: bool,
+    ssl_verify: bool,
+    server_name: Option<String>,
 }
 
 /// A server and the connection to it.
@@ -64,8 +67,11 @@ static LINKS: LazyLock<Mutex<HashMap<Settings, Weak<Link>>>> = LazyLock::new(Mut
 impl Link {
     /// The link to a server: the same for all that name the same, also after a reload.
     pub fn open(settings: Settings) -> Result<Arc<Self>, &'static str> {
-        if settings.ssl {
-            return Err("redis.ssl: is not served by this release of tollgate");
+        let other = settings.server_name.as_deref().filter(|name| Some(*name) != settings.host.as_deref());
+        if settings.ssl && other.is_some() {
+            return Err(
+                "redis.server_name: the server is asked for by its host; set redis.host to that name",
+            );
         }
         let mut links = LINKS.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(link) = links.get(&settings).and_then(Weak::upgrade) {
@@ -134,7 +140,12 @@ impl Link {
                 own = own.set_username(username);
             }
         }
-        let address = ConnectionAddr::Tcp(self.host().to_owned(), of.port);
+        let (host, port) = (self.host().to_owned(), of.port);
+        let address = if of.ssl {
+            ConnectionAddr::TcpTls { host, port, insecure: !of.ssl_verify, tls_params: None }
+        } else {
+            ConnectionAddr::Tcp(host, port)
+        };
         let client = Client::open(address.into_connection_info()?.set_redis_settings(own))?;
         let patience = Some(Duration::from_millis(of.timeout.max(1)));
         let config =

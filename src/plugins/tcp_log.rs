@@ -2,11 +2,13 @@
 
 use super::file_log::without_lua;
 use super::queued::{lua_field, queued};
-use super::{Conf, Plugin, PluginKind};
+use super::{Conf, Plugin, PluginKind, post};
 use crate::config::formats;
 use crate::config::schema::{Field, Record, Rule};
 use crate::error::{Error, Kind as ErrorKind, Result};
-use crate::log::queue::{Receiver, Settings as QueueSettings};
+use crate::log::queue::{Receiver, Settings as QueueSettings, one_by_one};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use std::io::{ErrorKind as IoKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
@@ -30,8 +32,9 @@ pub fn schema() -> Record {
         Field::port("port").required().doc("Its port."),
         Field::above("timeout", 0.0).default(10_000).doc("Milliseconds to wait."),
         Field::above("keepalive", 0.0).default(60_000).doc("Accepted; the connection is kept."),
-        Field::flag("tls", false).doc("Whether to use TLS; not served yet."),
-        Field::text("tls_sni").doc("Server name to ask for."),
+        Field::flag("tls", false).doc("Whether to use TLS; the server's certificate is verified."),
+        Field::checked("tls_sni", formats::host)
+            .doc("Server name to ask for, and to find in the certificate."),
         lua_field(),
     ])
     .rules(vec![Rule::Check(without_lua)])
@@ -46,6 +49,7 @@ const QUEUE: QueueSettings = QueueSettings {
     max_retry_time: 60.0,
     initial_retry_delay: 0.01,
     max_retry_delay: 5.0,
+    concurrency_limit: one_by_one(),
 };
 
 #[derive(serde::Deserialize)]
@@ -54,15 +58,16 @@ struct Settings {
     port: u16,
     timeout: f64,
     tls: bool,
+    tls_sni: Option<String>,
 }
 
 fn build(conf: Conf<'_>) -> Result<Arc<dyn Plugin>> {
-    let settings: Settings = conf.read()?;
-    if settings.tls {
-        return Err(Error::new(ErrorKind::Unsupported, "tls: is not served by this release of tollgate"));
-    }
-    let timeout = Duration::from_secs_f64(settings.timeout.clamp(1.0, 1e9) / 1e3);
-    let server = Server { host: settings.host, port: settings.port, timeout, stream: None };
+    let Settings { host, port, timeout, tls, tls_sni } = conf.read()?;
+    let name = tls.then(|| ServerName::try_from(tls_sni.unwrap_or_else(|| host.clone()))).transpose();
+    let name = name.map_err(|_| Error::new(ErrorKind::Internal, "tls_sni: is not the name of a server"))?;
+    let timeout = post::millis(timeout);
+    let server =
+        || Server { host: host.clone(), port, timeout, name: name.clone(), trust: None, stream: None };
     Ok(queued(conf, &QUEUE, server))
 }
 
@@ -70,16 +75,60 @@ struct Server {
     host: String,
     port: u16,
     timeout: Duration,
-    stream: Option<TcpStream>,
+    /// Whose certificate it has to show, if it speaks TLS.
+    name: Option<ServerName<'static>>,
+    /// The authorities of the system, once they were needed.
+    trust: Option<Arc<ClientConfig>>,
+    stream: Option<Stream>,
+}
+
+/// The connection.
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Stream {
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => &stream.sock,
+        }
+    }
+
+    fn write(&mut self, text: &[u8]) -> std::io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.write_all(text),
+            Self::Tls(stream) => stream.write_all(text).and_then(|()| stream.flush()),
+        }
+    }
 }
 
 impl Server {
-    fn connect(&self) -> std::io::Result<TcpStream> {
+    /// Connects, and shakes hands if the server speaks TLS.
+    ///
+    // KONG(plugins/tcp-log/handler.lua): does not look at the server's certificate; it is verified here.
+    fn connect(&mut self) -> std::io::Result<Stream> {
+        let mut socket = self.reach()?;
+        let Some(name) = self.name.clone() else { return Ok(Stream::Plain(socket)) };
+        let trust = match &self.trust {
+            Some(trust) => trust.clone(),
+            None => self.trust.insert(trust()?).clone(),
+        };
+        let mut connection = ClientConnection::new(trust, name).map_err(std::io::Error::other)?;
+        while connection.is_handshaking() {
+            connection.complete_io(&mut socket)?;
+        }
+        Ok(Stream::Tls(Box::new(StreamOwned::new(connection, socket))))
+    }
+
+    fn reach(&self) -> std::io::Result<TcpStream> {
         let mut last = IoKind::AddrNotAvailable.into();
         for address in (self.host.as_str(), self.port).to_socket_addrs()? {
             match TcpStream::connect_timeout(&address, self.timeout) {
                 Ok(stream) => {
                     stream.set_write_timeout(Some(self.timeout))?;
+                    stream.set_read_timeout(Some(self.timeout))?;
                     return Ok(stream);
                 }
                 Err(error) => last = error,
@@ -90,14 +139,24 @@ impl Server {
 
     fn send(&mut self, text: &[u8]) -> std::io::Result<()> {
         // A server that has hung up would still take the first write, to nobody.
-        let mut stream = match self.stream.take().filter(is_open) {
+        let mut stream = match self.stream.take().filter(|stream| is_open(stream.socket())) {
             Some(stream) => stream,
             None => self.connect()?,
         };
-        stream.write_all(text)?;
+        stream.write(text)?;
         self.stream = Some(stream);
         Ok(())
     }
+}
+
+/// Trust in the authorities of the system.
+fn trust() -> std::io::Result<Arc<ClientConfig>> {
+    let mut roots = RootCertStore::empty();
+    pingora::tls::load_platform_certs_incl_env_into_store(&mut roots).map_err(std::io::Error::other)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = config.map_err(std::io::Error::other)?;
+    Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
 }
 
 /// Whether the other side has not hung up; what it says is of no interest.

@@ -6,7 +6,7 @@ use super::{Conf, Plugin, PluginKind};
 use crate::config::formats;
 use crate::config::schema::{Field, Record, Rule};
 use crate::error::Result;
-use crate::log::queue::{Receiver, Settings as QueueSettings};
+use crate::log::queue::{Receiver, Settings as QueueSettings, one_by_one};
 use std::net::{Ipv4Addr, Ipv6Addr, ToSocketAddrs, UdpSocket};
 use std::sync::Arc;
 
@@ -41,9 +41,10 @@ const QUEUE: QueueSettings = QueueSettings {
     max_retry_time: -1.0,
     initial_retry_delay: 0.01,
     max_retry_delay: 1.0,
+    concurrency_limit: one_by_one(),
 };
 
-#[derive(serde::Deserialize)]
+#[derive(Clone, serde::Deserialize)]
 struct Server {
     host: String,
     port: u16,
@@ -51,7 +52,7 @@ struct Server {
 
 fn build(conf: Conf<'_>) -> Result<Arc<dyn Plugin>> {
     let server: Server = conf.read()?;
-    Ok(queued(conf, &QUEUE, server))
+    Ok(queued(conf, &QUEUE, || server.clone()))
 }
 
 impl Server {

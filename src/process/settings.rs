@@ -7,6 +7,7 @@ use crate::accept::direct::Heads;
 use crate::accept::head::Bounds;
 use crate::accept::real_ip::{RealIp, Source, Trusted};
 use crate::admin::token::Token;
+use crate::config::secret::Secret;
 use crate::config::server::{Form, Key};
 use crate::edge::Edge;
 use crate::listen::Limits;
@@ -75,7 +76,7 @@ pub struct Settings {
     pub admin: Admin,
     /// Directory that keeps the configuration; of a `store`, its copy.
     pub state: Option<PathBuf>,
-    /// Server that keeps the configuration of a fleet: `redis://…`.
+    /// Server that keeps the configuration of a fleet: `redis://…`, or `rediss://…` by TLS.
     pub store: Option<StoreUrl>,
     pub tls: Tls,
     /// Proxies that are believed what they say of the client.
@@ -147,13 +148,13 @@ impl Default for Tls {
 
 /// The address of a store, which may hold a password.
 #[derive(Clone, Deserialize)]
-pub struct StoreUrl(String);
+pub struct StoreUrl(Secret);
 
 impl std::str::FromStr for StoreUrl {
     type Err = std::convert::Infallible;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 }
 

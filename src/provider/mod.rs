@@ -39,8 +39,11 @@ pub mod offer;
 pub mod ollama;
 pub mod openai;
 pub mod parameter;
+mod semantic;
 mod tgi;
 pub mod vocabulary;
+
+pub use semantic::semantic_name;
 
 use auth::Signer;
 

@@ -34,13 +34,17 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Reads a URL: `redis://[user:password@]host[:port][/database][?key=name]`.
+    /// Reads a URL: `redis://[user:password@]host[:port][/database][?key=name]`; `rediss` for TLS.
     pub fn open(text: &str) -> Result<Self, String> {
-        let bad =
-            |why: &str| format!("store: {why}; it is written redis://[user:password@]host[:port][/database]");
+        let bad = |why: &str| {
+            format!("store: {why}; it is written redis[s]://[user:password@]host[:port][/database]")
+        };
         let mut url = url::Url::parse(text).map_err(|error| bad(&error.to_string()))?;
-        if url.scheme() != "redis" {
+        if !matches!(url.scheme(), "redis" | "rediss") {
             return Err(bad(&format!("'{}' is not a kind of store", url.scheme())));
+        }
+        if url.fragment().is_some() {
+            return Err(bad("a fragment says nothing here"));
         }
         let given = url.query_pairs().find(|(name, _)| name == "key").map(|(_, value)| value.into_owned());
         url.set_query(None);
@@ -118,7 +122,8 @@ mod tests {
         assert_eq!(redis.key, "mine");
         assert!(redis.shown.contains("h:7000/2") && !redis.shown.contains("s3cret"), "{}", redis.shown);
         assert_eq!(Redis::open("redis://h").unwrap().key, KEY);
-        for bad in ["h:6379", "rediss://h", "postgres://h", "", "redis://"] {
+        assert!(Redis::open("rediss://h").is_ok(), "by TLS");
+        for bad in ["h:6379", "rediss://h#insecure", "postgres://h", "", "redis://"] {
             assert!(Redis::open(bad).is_err(), "{bad}");
         }
     }

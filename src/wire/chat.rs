@@ -15,7 +15,7 @@ pub use media::DataUrl;
 pub use reply::{Answer, Reply, ToolUse};
 pub use request::{Content, File, FunctionCall, Message, Part, ToolCall, messages};
 pub use scan::{ReplyScan, has_output, reply_glance, reply_scan, reported};
-pub use text::{answer_text, chunk_text, prompt_text};
+pub use text::{answer_text, chunk_text, finish_reasons, prompt_text};
 
 /// Which of the two APIs the client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

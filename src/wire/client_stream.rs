@@ -35,6 +35,8 @@ pub struct ClientStream {
     finished: bool,
     spoken: bool,
     state: State,
+    /// Why the answer ended.
+    reason: Option<String>,
     /// What the client was told of an error.
     failure: Option<String>,
     usage: Option<Usage>,
@@ -57,6 +59,7 @@ impl ClientStream {
             finished: false,
             spoken: false,
             state: State::Open,
+            reason: None,
             failure: None,
             usage: None,
             response_model: None,
@@ -167,6 +170,9 @@ impl ClientStream {
         self.head = Some(head);
         self.role_sent = true;
         self.finished |= last;
+        if last {
+            self.reason = super::chat::finish_reasons(json).pop();
+        }
         self.spoken |= last || !text.is_empty();
         self.put(b"data: ");
         for line in json.split(|byte| *byte == b'\n') {
@@ -189,6 +195,7 @@ impl ClientStream {
                 Shape::Text => self.put(b"\"\""),
             }
             self.close(Some(reason));
+            self.reason = Some(reason.to_owned());
         }
     }
 
@@ -249,6 +256,11 @@ impl ClientStream {
     /// Whether a finish reason was written.
     pub fn is_finished(&self) -> bool {
         self.finished
+    }
+
+    /// The finish reason that was written.
+    pub fn finish_reason(&self) -> Option<&str> {
+        self.reason.as_deref()
     }
 
     /// Whether `[DONE]` was written: only then the answer is complete.

@@ -14,26 +14,43 @@ pub struct SseOrJson {
     kind: Kind,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 enum Kind {
-    /// Nothing but space came so far.
-    #[default]
-    Open,
+    /// Nothing but space came so far. `indented`: the line that is open begins with one, and a line of
+    /// events that does is no field.
+    Open {
+        indented: bool,
+    },
     Sse(Sse),
     Json(JsonArray),
 }
 
+impl Default for Kind {
+    fn default() -> Self {
+        Self::Open { indented: false }
+    }
+}
+
 impl Splitter for SseOrJson {
     fn push(&mut self, bytes: &[u8]) -> Result<()> {
-        if matches!(self.kind, Kind::Open) {
-            self.kind = match bytes.trim_ascii_start().first() {
-                None => return Ok(()),
-                Some(b'[' | b'{') => Kind::Json(JsonArray::default()),
-                Some(_) => Kind::Sse(Sse::default()),
-            };
-        }
         match &mut self.kind {
-            Kind::Open => Ok(()),
+            Kind::Open { indented } => {
+                // What JSON calls space.
+                let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+                let length = bytes.iter().position(|byte| !is_space(byte)).unwrap_or(bytes.len());
+                let (space, rest) = bytes.split_at(length);
+                if let Some(last) = space.last() {
+                    *indented = matches!(last, b' ' | b'\t');
+                }
+                let indent: &[u8] = if *indented { b" " } else { b"" };
+                self.kind = match rest.first() {
+                    None => return Ok(()),
+                    Some(b'[' | b'{') => Kind::Json(JsonArray::default()),
+                    Some(_) => Kind::Sse(Sse::default()),
+                };
+                self.push(indent)?;
+                self.push(rest)
+            }
             Kind::Sse(sse) => sse.push(bytes),
             Kind::Json(json) => json.push(bytes),
         }
@@ -41,7 +58,7 @@ impl Splitter for SseOrJson {
 
     fn next(&mut self) -> Option<Frame<'_>> {
         match &mut self.kind {
-            Kind::Open => None,
+            Kind::Open { .. } => None,
             Kind::Sse(sse) => sse.next(),
             Kind::Json(json) => json.next(),
         }
@@ -49,7 +66,7 @@ impl Splitter for SseOrJson {
 
     fn finish(&mut self) {
         match &mut self.kind {
-            Kind::Open => {}
+            Kind::Open { .. } => {}
             Kind::Sse(sse) => sse.finish(),
             Kind::Json(json) => json.finish(),
         }
@@ -91,5 +108,13 @@ mod tests {
             assert_eq!(payloads(text.as_bytes()), ["{\"a\":1}", "{\"b\":2}"], "{text}");
         }
         assert!(payloads(b" \r\n").is_empty());
+    }
+
+    #[test]
+    fn what_comes_before_the_first_byte_is_part_of_it_however_it_was_cut() {
+        assert!(payloads(b" data: {}\n\n").is_empty(), "a line that begins with a space is no field");
+        assert_eq!(payloads(b" \n\ndata: {}\n\n"), ["{}"]);
+        assert_eq!(payloads(b"\t \r\n[1,2]"), ["1", "2"]);
+        assert!(payloads(b"\x0c\x0c[1,2]").is_empty(), "what JSON does not call space is none");
     }
 }

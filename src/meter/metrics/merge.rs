@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
 /// A gauge that counts what all living processes hold.
-const SHARED: &[&str] = &["tollgate_exchanges_in_flight"];
+const SHARED: &[&str] = &["tollgate_exchanges_in_flight", "tollgate_connections"];
 /// What is declared a gauge, but counts since the start.
 const COUNTING: &[&str] = &["tollgate_log_records_dropped"];
 /// What tells of one process and adds up to nothing.

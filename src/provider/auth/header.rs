@@ -3,6 +3,7 @@
 //! The invariant: unless `allow_override` is set, what the client sent under the key's name never
 //! reaches the upstream.
 
+use crate::config::secret::Secret;
 use crate::config::target::{AuthConf, ParamLocation};
 use crate::error::{Error, Kind, Result};
 use crate::wire::doc::Doc;
@@ -16,8 +17,8 @@ use std::fmt;
 #[derive(Default)]
 pub struct Auth {
     header: Option<(HeaderName, HeaderValue)>,
-    query: Option<(String, String)>,
-    body: Option<(String, String)>,
+    query: Option<(String, Secret)>,
+    body: Option<(String, Secret)>,
     allow_override: bool,
 }
 
@@ -70,7 +71,7 @@ impl Auth {
         let mut doc = Doc::parse(encoded)?;
         match client.field::<&RawValue>(name)?.filter(|_| self.allow_override) {
             Some(given) => doc.set_raw(name, given),
-            None => doc.set(name, value)?,
+            None => doc.set(name, &**value)?,
         }
         Ok(doc.bytes())
     }
@@ -104,9 +105,9 @@ mod tests {
         let text = |text: &str| Some(text.to_owned());
         let mut conf = AuthConf { allow_override, param_location: location, ..AuthConf::default() };
         if location.is_some() {
-            (conf.param_name, conf.param_value) = (text("apikey"), text("s&cret"));
+            (conf.param_name, conf.param_value) = (text("apikey"), Some("s&cret".into()));
         } else {
-            (conf.header_name, conf.header_value) = (text("Authorization"), text("Bearer s&cret"));
+            (conf.header_name, conf.header_value) = (text("Authorization"), Some("Bearer s&cret".into()));
         }
         Auth::load(&conf).unwrap()
     }
@@ -159,7 +160,7 @@ mod tests {
         }
         let conf = AuthConf {
             header_name: Some("authorization".to_owned()),
-            header_value: Some("s&cret\n".to_owned()),
+            header_value: Some("s&cret\n".into()),
             ..AuthConf::default()
         };
         let error = Auth::load(&conf).unwrap_err();

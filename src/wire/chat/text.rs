@@ -47,6 +47,23 @@ pub fn answer_text(body: &[u8]) -> String {
     out
 }
 
+/// Why the choices of a reply, or of a chunk, end: those that say so.
+pub fn finish_reasons(body: &[u8]) -> Vec<String> {
+    #[derive(Deserialize)]
+    struct Ended<'a> {
+        #[serde(borrow, default)]
+        choices: Lenient<Vec<Lenient<Reason<'a>>>>,
+    }
+    #[derive(Deserialize)]
+    struct Reason<'a> {
+        #[serde(borrow, default)]
+        finish_reason: Lenient<Text<'a>>,
+    }
+    let Ok(Ended { choices }) = serde_json::from_slice(body) else { return Vec::new() };
+    let said = choices.0.into_iter().flatten().filter_map(|choice| choice.0?.finish_reason.0);
+    said.map(|reason| reason.0.into_owned()).collect()
+}
+
 /// The text that one chunk of a stream adds.
 pub fn chunk_text(data: &[u8]) -> String {
     answer_text(data)
@@ -193,6 +210,14 @@ mod tests {
         assert_eq!(answer_text(body), "hm yesf{\"a\": 2} no");
         assert_eq!(answer_text(b"<html>"), "");
         assert_eq!(answer_text(br#"{"choices": null}"#), "");
+    }
+
+    #[test]
+    fn the_reasons_of_all_choices_are_told() {
+        let body = br#"{"choices": [{"finish_reason": "stop"}, {"finish_reason": null}, 7,
+            {"finish_reason": "len\u0067th"}]}"#;
+        assert_eq!(finish_reasons(body), ["stop", "length"]);
+        assert!(finish_reasons(b"<html>").is_empty());
     }
 
     #[test]

@@ -167,7 +167,7 @@ metadata: {name: gold, namespace: n}
     let alice = &document.consumers[0];
     assert_eq!(
         (alice.keys.as_slice(), alice.acl_groups.as_slice()),
-        (&["secret".to_owned()][..], &["staff".to_owned()][..])
+        (&["secret".into()][..], &["staff".to_owned()][..])
     );
     assert_eq!(alice.groups, [document.consumer_groups[0].id]);
     for (key, message) in [

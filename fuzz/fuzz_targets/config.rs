@@ -1,0 +1,5 @@
+#![no_main]
+
+use tollgate_fuzz::{config, seed};
+
+libfuzzer_sys::fuzz_target!(init: { seed(config::seeds) }, |data: &[u8]| config::run(data));

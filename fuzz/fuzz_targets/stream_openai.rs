@@ -1,0 +1,5 @@
+#![no_main]
+
+use tollgate_fuzz::{dialect, seed};
+
+libfuzzer_sys::fuzz_target!(init: { seed(|| dialect::stream_seeds("openai")) }, |data: &[u8]| dialect::stream("openai", data));
