@@ -5,6 +5,8 @@
 #
 #   run.sh [target...]         all of them, or those named
 #
+# SEED, if it is set, makes a run repeatable as far as its length is.
+#
 # Needs a C++ compiler for libFuzzer; rustc may be a stable one.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -22,7 +24,7 @@ fuzz() {
     log=found/$target.log
     status=0
     # The first folder is where new inputs are kept.
-    "target/release/$target" -runs="$2" -max_total_time="$3" -max_len=640 -timeout=20 -rss_limit_mb=1024 \
+    "target/release/$target" -seed="${SEED:-0}" -runs="$2" -max_total_time="$3" -max_len=640 -timeout=20 -rss_limit_mb=1024 \
         -print_final_stats=1 -artifact_prefix="found/$target-" \
         "found/$target" "corpus/$target" "seeds/$target" >"$log" 2>&1 || status=$?
     ran=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")

@@ -11,6 +11,7 @@ pub mod config;
 pub mod dialect;
 pub mod doc;
 pub mod forms;
+pub mod h1;
 pub mod routes;
 pub mod split;
 pub mod texts;
@@ -36,6 +37,8 @@ pub static TARGETS: &[Target] = targets! {
     "json_array": split::json_array, split::text_seeds;
     "sse_or_json": split::sse_or_json, split::text_seeds;
     "event_stream": split::event_stream, split::message_seeds;
+    "h1_head": h1::head, h1::heads;
+    "h1_body": h1::body, h1::bodies;
     "address": texts::address, texts::addresses;
     "template": texts::template, texts::templates;
     "vault": texts::vault, texts::references;
