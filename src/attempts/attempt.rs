@@ -20,12 +20,16 @@ use crate::target::failover::Failure;
 use crate::target::load::Spent;
 use crate::target::policy::Abandoned;
 use crate::upstream::attempt::{Answer, Connections};
+use http::HeaderName;
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
+
+/// A client that sends it is told the model.
+static DEBUG: HeaderName = HeaderName::from_static("kong-debug");
 
 /// An error page is read to its end for the sake of its connection, up to so much
 const DRAINED: usize = 64 * 1024;
@@ -165,7 +169,7 @@ async fn deliver(
 ) -> Result<Ending, Failed> {
     account.head();
     let shown = x.ai.as_ref().is_some_and(|ai| ai.targets.model_header)
-        || down.client.head().headers.contains_key("kong-debug");
+        || down.client.head().headers.contains_key(&DEBUG);
     let current = Try {
         settled: &plan.settled,
         provider: plan.target.provider,

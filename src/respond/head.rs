@@ -25,16 +25,6 @@ pub struct Latency {
     pub own: u64,
 }
 
-/// Headers of the upstream's answer that speak of its own connection.
-static HOP: [HeaderName; 6] = [
-    header::CONNECTION,
-    header::TRANSFER_ENCODING,
-    header::TRAILER,
-    header::UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
-
 /// Headers that describe a body which the client does not get.
 const DESCRIPTION: [HeaderName; 5] = [
     header::CONTENT_LENGTH,
@@ -53,9 +43,6 @@ pub fn proxied(
     latency: Latency,
     id: &str,
 ) -> pingora::Result<ResponseHeader> {
-    for name in &HOP {
-        headers.remove(name);
-    }
     if rewritten {
         for name in DESCRIPTION {
             headers.remove(name);

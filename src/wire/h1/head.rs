@@ -41,6 +41,7 @@ pub struct Request {
 #[derive(Debug)]
 pub struct Response {
     pub status: u16,
+    /// Without those that are for the connection that it came on.
     pub headers: HeaderMap,
     pub framing: Framing,
     pub keep_alive: bool,
@@ -71,7 +72,7 @@ impl Request {
         };
         let path = parsed.path.filter(|path| path.starts_with('/') && parsed.version == Some(1))?;
         let path = part(whole, path.as_bytes());
-        Self::of(method, path, fill(whole, parsed.headers)?, whole.clone())
+        Self::of(method, path, fill(whole, parsed.headers, |_, _| true)?, whole.clone())
     }
 
     fn of(method: Method, path: Bytes, headers: HeaderMap, raw: Bytes) -> Option<Self> {
@@ -126,32 +127,60 @@ impl Response {
         if read != Ok(Status::Complete(whole.len())) {
             return None;
         }
-        Self::of(parsed.code?, parsed.version?, fill(whole, parsed.headers)?)
+        let mut hop = Hop::default();
+        let headers = fill(whole, parsed.headers, |name, value| !hop.take(name, value))?;
+        Self::of(parsed.code?, parsed.version?, headers, &hop)
     }
 
-    fn of(status: u16, version: u8, mut headers: HeaderMap) -> Option<Self> {
+    fn of(status: u16, version: u8, mut headers: HeaderMap, hop: &Hop) -> Option<Self> {
         if !(100..1000).contains(&status) {
             return None;
         }
-        let mut keep_alive = version == 1 && !asks_to_close(&headers)
-            || version == 0 && lists(&headers, &CONNECTION, b"keep-alive");
-        let coded = headers.get_all(TRANSFER_ENCODING).iter().next_back().map(|coding| {
-            let last = coding.as_bytes().rsplit(|byte| *byte == b',').next().unwrap_or_default();
-            last.trim_ascii().eq_ignore_ascii_case(b"chunked")
-        });
-        if coded.is_some() {
+        if hop.chunked.is_some() {
             // The coding says where the body ends, whatever length is stated beside it.
             headers.remove(CONTENT_LENGTH);
         }
-        let framing = match (coded, stated(&headers)) {
+        let framing = match (hop.chunked, stated(&headers)) {
             _ if matches!(status, 100..200 | 204 | 304) => Framing::Length(0),
             (Some(true), _) => Framing::Chunked,
             (Some(false), _) | (None, Stated::None) => Framing::Close,
             (None, Stated::Length(length)) => Framing::Length(length),
             (None, Stated::Unclear) => return None,
         };
-        keep_alive &= framing != Framing::Close;
-        Some(Self { status, headers, framing, keep_alive })
+        let wanted = if version == 1 { !hop.close } else { version == 0 && hop.keep_alive };
+        Some(Self { status, headers, framing, keep_alive: wanted && framing != Framing::Close })
+    }
+}
+
+/// What an answer's head says of its own connection. Such headers go no further.
+#[derive(Default)]
+struct Hop {
+    close: bool,
+    keep_alive: bool,
+    /// Whether the body is chunked, if it is coded for the way at all.
+    chunked: Option<bool>,
+}
+
+impl Hop {
+    /// Takes a header, if it is one of them.
+    fn take(&mut self, name: &str, value: &[u8]) -> bool {
+        let is = |other: &str| name.eq_ignore_ascii_case(other);
+        match name.len() {
+            7 => is("trailer") || is("upgrade"),
+            10 if is("connection") => {
+                self.close |= holds(value, b"close");
+                self.keep_alive |= holds(value, b"keep-alive");
+                true
+            }
+            10 => is("keep-alive"),
+            16 => is("proxy-connection"),
+            17 if is("transfer-encoding") => {
+                let last = value.rsplit(|byte| *byte == b',').next().unwrap_or_default();
+                self.chunked = Some(last.trim_ascii().eq_ignore_ascii_case(b"chunked"));
+                true
+            }
+            _ => false,
+        }
     }
 }
 
@@ -170,11 +199,15 @@ fn begun<T>(parsed: httparse::Result<usize>) -> Head<T> {
     }
 }
 
-/// The headers; their values share the head's buffer. None: one of them holds what none may.
-fn fill(whole: &Bytes, lines: &[httparse::Header<'_>]) -> Option<HeaderMap> {
+/// The headers that are kept; their values share the head's buffer. None: one holds what none may.
+fn fill(
+    whole: &Bytes,
+    lines: &[httparse::Header<'_>],
+    mut keeps: impl FnMut(&str, &[u8]) -> bool,
+) -> Option<HeaderMap> {
     // Room for what the gateway adds.
     let mut headers = HeaderMap::with_capacity(lines.len() + 8);
-    for line in lines {
+    for line in lines.iter().filter(|line| keeps(line.name, line.value)) {
         let name = HeaderName::from_bytes(line.name.as_bytes()).ok()?;
         headers.append(name, HeaderValue::from_maybe_shared(part(whole, line.value)).ok()?);
     }
@@ -209,14 +242,12 @@ fn stated(headers: &HeaderMap) -> Stated {
 }
 
 fn asks_to_close(headers: &HeaderMap) -> bool {
-    lists(headers, &CONNECTION, b"close")
+    headers.get_all(CONNECTION).iter().any(|value| holds(value.as_bytes(), b"close"))
 }
 
-/// Whether a header lists a token.
-fn lists(headers: &HeaderMap, name: &HeaderName, token: &[u8]) -> bool {
-    let mut items =
-        headers.get_all(name).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    items.any(|item| item.trim_ascii().eq_ignore_ascii_case(token))
+/// Whether a list holds a token.
+fn holds(list: &[u8], token: &[u8]) -> bool {
+    list.split(|byte| *byte == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(token))
 }
 
 /// A host and perhaps a port, spelled without anything that could be read in two ways.
@@ -315,7 +346,7 @@ mod tests {
             let read = response(&format!("HTTP/1.1 {status} Fine\r\n{headers}\r\n")).unwrap();
             assert_eq!(read.framing, framing, "{status} {headers:?}");
             let both = read.headers.contains_key(CONTENT_LENGTH) && read.framing == Framing::Chunked;
-            assert!(!both, "{headers:?}");
+            assert!(!both && !read.headers.contains_key(TRANSFER_ENCODING), "{headers:?}");
         }
         for broken in [
             "HTTP/1.1 200 OK\r\ncontent-length: 7\r\ncontent-length: 8\r\n\r\n",
