@@ -15,10 +15,20 @@ need nginx nginx-light
 need curl curl
 
 read -r upstream_port proxy_port admin_port status_port <<<"$(ports 4)"
-launch_upstream '' "$upstream_port"
-# Two configurations that differ, so that each reload has something to do.
-gateway_config "$scratch/one.yaml" "$upstream_port" "$upstream_port"
-sed 's/name: guarded/name: guarded-anew/; s/input_cost: 0.15/input_cost: 0.16/' "$scratch/one.yaml" >"$scratch/two.yaml"
+# An upstream, and two configurations that differ, so that each reload has something to do.
+PYTHONPATH=$here python3 - "$scratch" "$upstream_port" <<'PY'
+import pathlib, sys
+import configs
+scratch, port = pathlib.Path(sys.argv[1]), sys.argv[2]
+one = configs.kong({"fixed": port, "paced": port})
+two = one.replace('"name": "events"', '"name": "events-anew"').replace('"input_cost": 0.15', '"input_cost": 0.16')
+upstream = scratch / "upstream.conf"
+upstream.write_text(configs.nginx(upstream, 1024, configs.fixed(port)))
+(scratch / "one.yaml").write_text(one)
+(scratch / "two.yaml").write_text(two)
+PY
+launch upstream '' nginx -e stderr -c "$scratch/upstream.conf"
+await upstream "http://127.0.0.1:$upstream_port/"
 cp "$scratch/one.yaml" "$scratch/kong.yaml"
 launch tollgate '' "$tollgate" run --config "$scratch/kong.yaml" --proxy-listen "127.0.0.1:$proxy_port" \
     --admin-listen "127.0.0.1:$admin_port" --status-listen "127.0.0.1:$status_port"

@@ -46,7 +46,7 @@ launch tollgate '' "$tollgate" run --config "$scratch/kong.yaml" --pid-file "$sc
 await tollgate "http://127.0.0.1:$status_port/status/ready"
 processes=("$launched")
 
-streaming "$scratch/stream.json"
+sed '1s/^{/{"stream":true,/' "$here/chat-request.json" >"$scratch/stream.json"
 launch streams '' python3 "$here/streams.py" "$proxy_port" "$status_port" "$streams" "$scratch/stream.json" \
     "$scratch/begun" "$scratch/streams"
 watcher=$launched
