@@ -198,7 +198,10 @@ impl Error {
 
     /// The provider's answer is wrong (500, in the AI plugins' shape).
     pub fn bad_reply(message: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(Kind::BadReply, message)
+        let message = message.into();
+        // Some providers report an error of which they say nothing.
+        let said = if message.is_empty() { Cow::Borrowed("the upstream reported an error") } else { message };
+        Self::new(Kind::BadReply, said)
     }
 
     /// The same under another status than its kind's.

@@ -42,8 +42,12 @@ impl Dialect for ChatDialect {
         let Some(scan) = chat::reply_scan(&body).filter(|scan| scan.choices) else {
             return Err(refused(&body));
         };
+        let look = Look::at(&body);
+        if look.choices.0.is_none() {
+            return Err(refused(&body));
+        }
         let (usage, model) = (scan.usage.unwrap_or_default(), scan.model.map(Cow::into_owned));
-        let body = match Look::at(&body).tidy(&body, &Shape::Chat.reply_id(call.id)) {
+        let body = match look.tidy(&body, &Shape::Chat.reply_id(call.id)) {
             Some(tidy) => tidy,
             None => body,
         };
