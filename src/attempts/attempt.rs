@@ -370,7 +370,6 @@ fn keep(x: &mut Exchange, mut account: Account) -> Ending {
     ending
 }
 
-/// The metric label of an attempt that was answered. A status of success is none if the answer breaks.
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
