@@ -10,7 +10,7 @@ SECONDS ?= 60
 JOBS ?= 1
 TARGET ?=
 
-.PHONY: run check fmt lint test conformance clients genuine-proxy fuzz bless bench loadtest floods soak deny instructions curves real-model doc clean
+.PHONY: run check fmt lint test conformance clients genuine-proxy fuzz bless bench loadtest floods soak deny instructions curves pgo real-model doc clean
 
 run: ## Build and start the gateway on the embedded simulated model
 	$(CARGO) run --release --quiet -- run --config conf/kong.yaml --server conf/tollgate.yaml --mock-llm $(MOCK)
@@ -72,6 +72,10 @@ curves: ## Cost against body size, routes and streams, as docs/performance-curve
 	$(CARGO) build --release --locked
 	$(CARGO) build --release --locked --example bare --example load
 	loadtest/curves.sh
+
+pgo: ## A build tuned by a profile of itself, target/pgo/release/tollgate; installs rustup's llvm-tools, wrk and nginx
+	$(CARGO) build --release --locked --example load
+	loadtest/pgo.sh
 
 real-model: ## The README's curls against a genuine llama.cpp server
 	$(CARGO) build --release --locked
