@@ -108,7 +108,7 @@ pub struct AiSide {
     pub meta: crate::provider::Meta,
     /// Whether the client's answer is a stream.
     pub stream: bool,
-    pub account: Option<Account>,
+    pub account: Option<Box<Account>>,
 }
 
 /// A request in the provider's own words.
