@@ -8,6 +8,7 @@ use crate::log::trace::Trace;
 use crate::meter::account::Account;
 use crate::meter::metrics::SERIES;
 use crate::plugins::chain::Chain;
+use crate::polling;
 use crate::provider::native::NativeFormat;
 use crate::snapshot::{Entry, Snapshot};
 use crate::target::{Targets, consult};
@@ -282,6 +283,7 @@ struct InFlight;
 impl InFlight {
     fn begin() -> Self {
         SERIES.in_flight.inc();
+        polling::begun();
         SERIES.begun.inc();
         Self
     }

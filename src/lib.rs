@@ -42,4 +42,5 @@ pub mod error;
 pub mod gather;
 pub mod init;
 pub mod mock;
+pub mod polling;
 pub mod wire;
