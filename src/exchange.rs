@@ -8,6 +8,7 @@ use crate::log::trace::Trace;
 use crate::meter::account::Account;
 use crate::meter::metrics::SERIES;
 use crate::plugins::chain::Chain;
+use crate::polling;
 use crate::provider::native::NativeFormat;
 use crate::snapshot::{Entry, Snapshot};
 use crate::target::{Targets, consult};
@@ -108,7 +109,7 @@ pub struct AiSide {
     pub meta: crate::provider::Meta,
     /// Whether the client's answer is a stream.
     pub stream: bool,
-    pub account: Option<Account>,
+    pub account: Option<Box<Account>>,
 }
 
 /// A request in the provider's own words.
@@ -282,6 +283,7 @@ struct InFlight;
 impl InFlight {
     fn begin() -> Self {
         SERIES.in_flight.inc();
+        polling::begun();
         SERIES.begun.inc();
         Self
     }

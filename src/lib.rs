@@ -39,6 +39,8 @@ pub mod admin;
 pub mod clock;
 pub mod convert;
 pub mod error;
+pub mod gather;
 pub mod init;
 pub mod mock;
+pub mod polling;
 pub mod wire;

@@ -15,6 +15,8 @@ mod support;
 mod bounds;
 #[path = "listeners/certificates.rs"]
 mod certificates;
+#[path = "listeners/polling.rs"]
+mod polling;
 #[path = "listeners/proxies.rs"]
 mod proxies;
 #[path = "listeners/settings.rs"]

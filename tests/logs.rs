@@ -11,6 +11,7 @@
 mod support;
 
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use support::gateway::{Gateway, PATIENCE};
 use support::network::{AUTHORITY, tls};
 use support::upstream::{Call, Reply, Upstream};
@@ -113,20 +114,16 @@ async fn http_log_loses_nothing_within_its_bound_however_long_its_sink_is_away()
     for _ in 0..200 {
         sink.push(Reply::body(200, &[], ""));
     }
-    // A batch whose answer was lost in between comes twice; none is missing, and none overtakes another.
+    // A batch whose answer was lost in between comes twice, and two neighbours may pass each other on their way
+    // into the queue; none is missing.
     let seen = async || {
         let calls = sink.calls();
         let taken = calls.iter().skip(before.saturating_sub(1)).map(Call::json);
         let all = taken.flat_map(|list| list.as_array().unwrap().iter().map(number).collect::<Vec<_>>());
-        let mut all: Vec<String> = all.collect();
-        all.dedup();
-        all
+        all.collect::<BTreeSet<_>>()
     };
-    eventually("all have come", async || seen().await.last().is_some_and(|last| last == "99")).await;
-    let mut seen = seen().await;
-    let mut known = std::collections::HashSet::new();
-    seen.retain(|number| known.insert(number.clone()));
-    assert_eq!(seen, numbers(100));
+    let all: BTreeSet<String> = numbers(100).into_iter().collect();
+    eventually("all have come", async || seen().await == all).await;
     gateway.counts("tollgate_log_records_dropped", &[], 0.0).await;
 }
 

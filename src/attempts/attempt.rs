@@ -41,7 +41,7 @@ struct Failed {
     error: Error,
     /// Some upstream may have got the request.
     sent: bool,
-    account: Option<Account>,
+    account: Option<Box<Account>>,
 }
 
 impl From<Error> for Failed {
@@ -94,14 +94,15 @@ pub async fn attempt<'a>(
 }
 
 fn begin(x: &mut Exchange, seat: &Seat<'_>) {
-    let at = x.age_ms();
+    let now = Instant::now();
+    let at = millis(now - x.begun);
     let Some(ai) = x.ai.as_mut() else { return };
     ai.target = seat.index;
     ai.tried.push(Tried {
         target: seat.index,
         address: None,
         status: None,
-        begun: Instant::now(),
+        begun: now,
         took: None,
         reason: Cow::Borrowed(ANSWERED),
     });
@@ -115,13 +116,15 @@ async fn send(
     x: &mut Exchange,
     plan: &Plan<'_>,
     targets: &Targets,
-) -> Result<(Answer, Account), Failed> {
+) -> Result<(Answer, Box<Account>), Failed> {
     if let Some(token) = plan.settled.driver.dialect.identity() {
         token.ready().await;
     }
     let (request, path) = encode::encode(&down.client, x, &plan.settled, &plan.call())?;
     x.upstream.uri = Some(path);
     let account = Account::open(plan.holder(x), plan.doc.clone(), x.begun);
+    // Boxed: it is large, and goes from hand to hand.
+    let account = Box::new(account);
     let mut timeouts = targets.timeouts;
     if let Some(first) = targets.policy.first_token.filter(|_| plan.ask.stream) {
         timeouts.read = timeouts.read.min(first);
@@ -165,7 +168,7 @@ async fn deliver(
     (connections, x): (&Arc<Connections>, &mut Exchange),
     plan: &Plan<'_>,
     answer: Answer,
-    mut account: Account,
+    mut account: Box<Account>,
 ) -> Result<Ending, Failed> {
     account.head();
     let shown = x.ai.as_ref().is_some_and(|ai| ai.targets.model_header)
@@ -300,7 +303,7 @@ fn judge(x: &mut Exchange, round: &Round<'_>, seat: Seat<'_>, ending: Ending, fa
 /// What the answer took of its target.
 fn spent(x: &mut Exchange) -> Option<Spent> {
     let ai = x.ai.as_mut()?;
-    let whole = ai.tried.last()?.begun.elapsed();
+    let whole = ai.tried.last()?.took?;
     Spent::of(ai.account.as_mut()?.settle(), whole)
 }
 
@@ -353,7 +356,7 @@ fn note(x: &mut Exchange, reason: Cow<'static, str>, next: bool) {
 }
 
 /// Settles the account of an attempt that another one follows.
-fn supersede(x: &mut Exchange, mut account: Account, ending: Ending) {
+fn supersede(x: &mut Exchange, mut account: Box<Account>, ending: Ending) {
     account.end(ending);
     account.supersede();
     account.settle();
@@ -362,7 +365,7 @@ fn supersede(x: &mut Exchange, mut account: Account, ending: Ending) {
     }
 }
 
-fn keep(x: &mut Exchange, mut account: Account) -> Ending {
+fn keep(x: &mut Exchange, mut account: Box<Account>) -> Ending {
     let ending = account.settle().ending;
     if let Some(ai) = &mut x.ai {
         ai.account = Some(account);

@@ -6,11 +6,12 @@ use crate::error::{Error, Kind, Result};
 use crate::meter::account::Account;
 use crate::meter::metrics::Ending;
 use crate::provider::Decoded;
+use crate::respond::head;
 use crate::upstream::attempt::Answer;
 use crate::upstream::inflate::Inflate;
 use crate::wire::chat;
 use bytes::Bytes;
-use http::header;
+use http::{HeaderValue, header};
 use std::borrow::Cow;
 
 /// The largest answer that is held in memory.
@@ -25,7 +26,7 @@ pub async fn reply(
 ) -> Result<Outcome> {
     let body = down.to_the_end(std::pin::pin!(answer.whole(LIMIT))).await?;
     let status = answer.status();
-    let headers = answer.take_headers();
+    let mut headers = answer.take_headers();
     let coding = headers.get(header::CONTENT_ENCODING).cloned();
     let coding = coding.as_ref().and_then(|value| value.to_str().ok());
     let read = Inflate::all(coding.unwrap_or_default(), &body).and_then(|plain| decode(current, plain));
@@ -43,14 +44,14 @@ pub async fn reply(
     // A compressed answer goes on as it came, if the client takes it.
     let packed = untouched && coding.is_some_and(|coding| accepts(down, coding));
     let sent = if packed { body } else { decoded.body };
-    let mut head = current.head(status, headers, !untouched).map_err(|_| internal())?;
-    if !packed {
-        head.remove_header(&header::CONTENT_ENCODING);
-    }
     if !untouched {
-        head.insert_header(header::CONTENT_TYPE, "application/json").map_err(|_| internal())?;
+        head::forget_body(&mut headers);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    } else if !packed {
+        headers.remove(header::CONTENT_ENCODING);
     }
-    head.insert_header(header::CONTENT_LENGTH, sent.len()).map_err(|_| internal())?;
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(sent.len()));
+    let head = current.head(status, headers).map_err(|_| internal())?;
     let outcome = Outcome { status, headers: current.seen(&head), model };
     answer.done();
     down.head(head).await;
@@ -74,21 +75,21 @@ pub async fn pass(
     account: &mut Account,
 ) -> Result<Outcome> {
     let status = answer.status();
-    let headers = answer.take_headers();
+    let mut headers = answer.take_headers();
     let coding = headers.get(header::CONTENT_ENCODING).cloned();
     let coding = coding.as_ref().and_then(|value| value.to_str().ok());
     let mut inflate = match coding {
         Some(coding) if !accepts(down, coding) => Inflate::new(coding),
         _ => None,
     };
-    let mut head = current.head(status, headers, false).map_err(|_| internal())?;
     if inflate.is_some() {
-        head.remove_header(&header::CONTENT_ENCODING);
-        head.remove_header(&header::CONTENT_LENGTH);
+        headers.remove(header::CONTENT_ENCODING);
+        headers.remove(header::CONTENT_LENGTH);
     }
-    if !head.headers.contains_key(header::CONTENT_LENGTH) && !answer.is_bodiless() {
-        current.chunked(down, &mut head).map_err(|_| internal())?;
+    if !headers.contains_key(header::CONTENT_LENGTH) && !answer.is_bodiless() {
+        current.chunked(down, &mut headers);
     }
+    let head = current.head(status, headers).map_err(|_| internal())?;
     let mut outcome = Outcome { status, headers: current.seen(&head), model: None };
     down.head(head).await;
     let mut tap = Tap::default();

@@ -3,7 +3,9 @@
 use crate::accept::Client;
 use bytes::Bytes;
 use pingora::http::ResponseHeader;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 /// How long an HTTP/2 connection gets to send what was written before a stream of it is reset.
@@ -35,14 +37,21 @@ impl<'a> Downstream<'a> {
             self.gone = true;
             return None;
         }
-        let from = Instant::now();
-        let output = tokio::select! {
-            biased;
-            output = work => Some(output),
-            () = self.client.hung_up() => None,
+        let mut from = None;
+        let output = {
+            let (mut work, mut hung_up) = (pin!(work), pin!(self.client.hung_up()));
+            poll_fn(|context| {
+                if let Poll::Ready(output) = work.as_mut().poll(context) {
+                    return Poll::Ready(Some(output));
+                }
+                // What is there at once is not waited for, and costs no look at the clock.
+                from.get_or_insert_with(Instant::now);
+                hung_up.as_mut().poll(context).map(|()| None)
+            })
+            .await
         };
         self.gone = output.is_none();
-        self.waited += from.elapsed();
+        self.waited += from.map_or(Duration::ZERO, |from| from.elapsed());
         output
     }
 

@@ -74,16 +74,16 @@ pub struct Outcome {
 }
 
 impl Try<'_> {
-    /// The head of the client's answer, without length or coding of its body.
-    pub fn head(&self, status: u16, upstream: HeaderMap, rewritten: bool) -> pingora::Result<ResponseHeader> {
-        let mut head = head::proxied(status, upstream, rewritten, self.latency, self.id)?;
+    /// The head of the client's answer, whose headers say already how its body is framed.
+    pub fn head(&self, status: u16, mut headers: HeaderMap) -> pingora::Result<ResponseHeader> {
         if self.settled.operation() != Operation::Preserve {
             // A provider's session cookies belong to the gateway, not to its clients.
-            head.remove_header(&header::SET_COOKIE);
+            headers.remove(header::SET_COOKIE);
         }
         if let Some(model) = self.model_header.as_ref().filter(|_| (200..300).contains(&status)) {
-            head.insert_header(head::LLM_MODEL.clone(), model.clone())?;
+            headers.insert(head::LLM_MODEL.clone(), model.clone());
         }
+        let mut head = head::proxied(status, headers, self.latency, self.id)?;
         head::add(&mut head, &self.added);
         Ok(head)
     }
@@ -94,11 +94,10 @@ impl Try<'_> {
     }
 
     /// Frames a body of unknown length.
-    pub fn chunked(&self, down: &Downstream<'_>, head: &mut ResponseHeader) -> pingora::Result<()> {
+    pub fn chunked(&self, down: &Downstream<'_>, headers: &mut HeaderMap) {
         if down.client.head().version == http::Version::HTTP_11 {
-            head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+            headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
-        Ok(())
     }
 }
 

@@ -10,9 +10,10 @@ use crate::meter::account::Account;
 use crate::meter::metrics::Ending;
 use crate::phases;
 use crate::plugins::Whole;
+use crate::respond::head;
 use crate::upstream::attempt::{Answer, Connections};
 use crate::upstream::fetch;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 use pingora::http::ResponseHeader;
 use std::sync::Arc;
 
@@ -62,10 +63,12 @@ async fn gather(
         (decoded.body, decoded.model)
     };
     let translated = success && !untranslated;
-    let mut head = current.head(fetched.status, fetched.headers, translated).map_err(|_| internal())?;
+    let mut headers = fetched.headers;
     if translated {
-        head.insert_header(header::CONTENT_TYPE, "application/json").map_err(|_| internal())?;
+        head::forget_body(&mut headers);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
+    let head = current.head(fetched.status, headers).map_err(|_| internal())?;
     Ok((Whole { status: fetched.status, headers: unframed(head.headers.clone()), body }, model))
 }
 

@@ -9,6 +9,7 @@ use crate::error::{Error, Kind, Result};
 use crate::meter::account::Account;
 use crate::meter::metrics::Ending;
 use crate::provider::{End, StreamPlan};
+use crate::respond::head;
 use crate::target::policy::Abandoned;
 use crate::upstream::attempt::Answer;
 use crate::upstream::inflate::Inflate;
@@ -265,21 +266,21 @@ fn stream_head(
     down: &Downstream<'_>,
     current: &Try<'_>,
     status: u16,
-    upstream: HeaderMap,
+    mut headers: HeaderMap,
     inflating: bool,
 ) -> pingora::Result<ResponseHeader> {
     let preserve = current.settled.operation() == Operation::Preserve;
-    let theirs = upstream.get(header::CONTENT_TYPE).filter(|_| preserve).cloned();
-    let mut head = current.head(status, upstream, !current.native)?;
+    let theirs = headers.get(header::CONTENT_TYPE).filter(|_| preserve).cloned();
     if !current.native {
+        head::forget_body(&mut headers);
         let own = header::HeaderValue::from_static("text/event-stream");
-        head.insert_header(header::CONTENT_TYPE, theirs.unwrap_or(own))?;
+        headers.insert(header::CONTENT_TYPE, theirs.unwrap_or(own));
     } else if inflating {
-        head.remove_header(&header::CONTENT_ENCODING);
-        head.remove_header(&header::CONTENT_LENGTH);
+        headers.remove(header::CONTENT_ENCODING);
+        headers.remove(header::CONTENT_LENGTH);
     }
-    if !head.headers.contains_key(header::CONTENT_LENGTH) {
-        current.chunked(down, &mut head)?;
+    if !headers.contains_key(header::CONTENT_LENGTH) {
+        current.chunked(down, &mut headers);
     }
-    Ok(head)
+    current.head(status, headers)
 }

@@ -179,7 +179,7 @@ fn received(x: &mut Exchange, down: &mut Downstream<'_>) {
 /// The head of the client's answer, from the service's.
 fn proxied(x: &Exchange, status: u16, upstream: HeaderMap) -> pingora::Result<ResponseHeader> {
     let latency = Latency { upstream: Some(millis(x.upstream.waited)), own: millis(x.own_time()) };
-    let mut head = head::proxied(status, upstream, false, latency, x.id.as_str())?;
+    let mut head = head::proxied(status, upstream, latency, x.id.as_str())?;
     head::add(&mut head, &x.answer.added);
     Ok(head)
 }

@@ -10,6 +10,7 @@ use crate::listen::address::{Listen, Place};
 use crate::listen::certificates::Shelf;
 use crate::listen::front::Front;
 use crate::listen::tls::Tls;
+use crate::polling;
 use crate::snapshot::Snapshot;
 use crate::upstream::attempt::Connections;
 use arc_swap::ArcSwap;
@@ -35,6 +36,9 @@ pub fn add(
 ) -> Result<(), String> {
     open_files();
     room::furnish(settings.body_memory_mib);
+    if settings.busy_polling {
+        polling::switch_on();
+    }
     let connections = Arc::new(Connections::new(settings.keepalive_pool));
     server.add_service(background_service("sweep", Sweeper(connections.clone())));
     let gateway = Gateway { live, connections, patience: settings.patience(), edge: settings.edge() };

@@ -36,6 +36,7 @@ pub const KEYS: &[Key] = &[
     Key("real_ip_header", Form::Text),
     Key("real_ip_recursive", Form::Value),
     Key("threads", Form::Value),
+    Key("busy_polling", Form::Value),
     Key("log_format", Form::Text),
     Key("log_file", Form::Text),
     Key("daemon", Form::Value),
@@ -87,6 +88,8 @@ pub struct Settings {
     pub real_ip_recursive: bool,
     /// Worker threads; 0 is one a core.
     pub threads: usize,
+    /// Whether threads stay awake while exchanges are under way.
+    pub busy_polling: bool,
     pub log_format: LogFormat,
     /// File that the log goes to instead of stderr.
     pub log_file: Option<PathBuf>,
@@ -186,6 +189,7 @@ impl Default for Settings {
             real_ip_header: Source::default(),
             real_ip_recursive: false,
             threads: 0,
+            busy_polling: false,
             log_format: LogFormat::Text,
             log_file: None,
             daemon: false,

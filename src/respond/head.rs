@@ -34,31 +34,34 @@ const DESCRIPTION: [HeaderName; 5] = [
     header::ACCEPT_RANGES,
 ];
 
-/// The head of an answer that came from an upstream. `rewritten`: its body is no longer the
-/// upstream's, so what described the old one is left out. Nothing is said of the length.
+/// The body is no longer the upstream's: what described the old one is left out.
+pub fn forget_body(headers: &mut HeaderMap) {
+    for name in DESCRIPTION {
+        headers.remove(name);
+    }
+}
+
+/// The head of an answer that came from an upstream. What it says of the body is what the headers say.
 pub fn proxied(
     status: u16,
     mut headers: HeaderMap,
-    rewritten: bool,
     latency: Latency,
     id: &str,
 ) -> pingora::Result<ResponseHeader> {
-    if rewritten {
-        for name in DESCRIPTION {
-            headers.remove(name);
-        }
-    }
     headers.entry(header::SERVER).or_insert(HeaderValue::from_static(SERVER));
     headers.insert(header::VIA, HeaderValue::from_static(VIA));
     if let Some(upstream) = latency.upstream {
         headers.insert(UPSTREAM_LATENCY.clone(), HeaderValue::from(upstream));
     }
     headers.insert(PROXY_LATENCY.clone(), HeaderValue::from(latency.own));
+    if let Ok(id) = HeaderValue::from_str(id) {
+        headers.insert(REQUEST_ID.clone(), id);
+    }
     let (mut parts, ()) = http::Response::new(()).into_parts();
+    // Whole from the start: what is inserted in Pingora's head has its name spelled, copied and read again.
     parts.headers = headers;
     let mut head = ResponseHeader::from(parts);
     head.set_status(status)?;
-    head.insert_header(REQUEST_ID.clone(), id)?;
     Ok(head)
 }
 

@@ -47,8 +47,8 @@ enum Shape {
 
 impl Shape {
     fn read(doc: &Doc) -> Result<Self> {
-        let messages = match doc.raw("messages") {
-            None | Some("null") => false,
+        let messages = match doc.json("messages") {
+            None | Some(b"null") => false,
             Some(text) => messages(text)?,
         };
         match (messages, prompt(doc)) {
@@ -78,9 +78,9 @@ impl Shape {
 
 /// Whether `messages` is a list that holds something. Only its first element is looked at: what else
 /// may be wrong with messages is the provider's to say, in its own words.
-fn messages(text: &str) -> Result<bool> {
-    let Some(inner) = text.strip_prefix('[') else { return Ok(false) };
-    match inner.trim_ascii_start().as_bytes().first() {
+fn messages(text: &[u8]) -> Result<bool> {
+    let Some(inner) = text.strip_prefix(b"[") else { return Ok(false) };
+    match inner.trim_ascii_start().first() {
         None | Some(b']') => Ok(false),
         Some(b'{') => Ok(true),
         Some(_) => Err(Error::bad_request("field 'messages' must hold objects with 'role' and 'content'")),
@@ -91,7 +91,7 @@ fn messages(text: &str) -> Result<bool> {
 ///
 // KONG(kong/llm/drivers/shared.lua): a list of prompts was refused; OpenAI takes it.
 fn prompt(doc: &Doc) -> bool {
-    match doc.raw("prompt").map(str::as_bytes) {
+    match doc.json("prompt") {
         Some([b'"', _, _, ..]) => true,
         Some(list @ [b'[', ..]) => {
             list.iter().skip(1).any(|byte| !byte.is_ascii_whitespace() && *byte != b']')
@@ -101,8 +101,8 @@ fn prompt(doc: &Doc) -> bool {
 }
 
 fn model(doc: &Doc, conf: &TargetConf) -> Result<String> {
-    let asked = match doc.raw("model") {
-        None | Some("null") => None,
+    let asked = match doc.json("model") {
+        None | Some(b"null") => None,
         Some(_) => {
             Some(doc.text("model").ok_or_else(|| Error::bad_request("field 'model' must be a string"))?)
         }
@@ -127,9 +127,9 @@ fn model(doc: &Doc, conf: &TargetConf) -> Result<String> {
 ///
 // KONG(kong/llm/plugin/shared-filters/normalize-request.lua): `null` counted as true; here it is absent.
 fn flag(doc: &Doc, name: &str) -> Result<bool> {
-    match doc.raw(name) {
-        None | Some("null" | "false") => Ok(false),
-        Some("true") => Ok(true),
+    match doc.json(name) {
+        None | Some(b"null" | b"false") => Ok(false),
+        Some(b"true") => Ok(true),
         Some(_) => Err(Error::bad_request(format!("field '{name}' must be true or false"))),
     }
 }
@@ -140,8 +140,8 @@ fn wants_usage(doc: &Doc) -> Result<bool> {
         #[serde(default)]
         include_usage: Option<bool>,
     }
-    let Some(text) = doc.raw("stream_options").filter(|text| *text != "null") else { return Ok(false) };
-    let options: Options = serde_json::from_str(text)
+    let Some(text) = doc.json("stream_options").filter(|text| *text != b"null") else { return Ok(false) };
+    let options: Options = serde_json::from_slice(text)
         .map_err(|_| Error::bad_request("field 'stream_options' must be an object with 'include_usage'"))?;
     Ok(options.include_usage.unwrap_or(false))
 }

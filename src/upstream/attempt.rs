@@ -9,6 +9,7 @@ use super::pool::Pool;
 use super::tunnel;
 use crate::clock::Elapsed;
 use crate::error::{Error, Kind, Result};
+use crate::gather;
 use crate::wire::h1::{Body, Head, Response, head};
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
@@ -120,6 +121,7 @@ async fn exchange(
     request: &Request,
     timeouts: Timeouts,
 ) -> Result<Response, Broken> {
+    gather::others().await;
     request.sent.store(true, Ordering::Relaxed);
     match connection.write(&request.head, &request.body, timeouts.write).await {
         Ok(Ok(())) => {}

@@ -104,6 +104,11 @@ impl Doc {
         std::str::from_utf8(self.value(key)?).ok()
     }
 
+    /// The same as bytes, for a look that need not go over a long value.
+    pub fn json(&self, key: &str) -> Option<&[u8]> {
+        self.value(key)
+    }
+
     /// Whether the key is there and its value is null.
     pub fn is_null(&self, key: &str) -> bool {
         self.value(key) == Some(b"null")

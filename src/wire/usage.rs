@@ -204,8 +204,12 @@ impl Details {
 
 /// A number of tokens. Some servers write all numbers as floats.
 fn count(value: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(value.strip_suffix(b".0").unwrap_or(value)).ok()?;
-    text.parse().ok()
+    let digits = value.strip_suffix(b".0").unwrap_or(value);
+    let add = |sum: u64, digit: &u8| {
+        let digit = char::from(*digit).to_digit(10)?;
+        sum.checked_mul(10)?.checked_add(digit.into())
+    };
+    digits.iter().try_fold(0, add).filter(|_| !digits.is_empty())
 }
 
 impl From<Stated> for Usage {

@@ -81,6 +81,7 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("real_ip_header", "proxy_protocol", "real_ip_header: ProxyProtocol"),
     ("real_ip_recursive", "true", "real_ip_recursive: true"),
     ("threads", "3", "threads: 3"),
+    ("busy_polling", "true", "busy_polling: true"),
     ("log_format", "json", "log_format: Json"),
     ("log_file", "/l", "log_file: Some(\"/l\")"),
     ("daemon", "true", "daemon: true"),

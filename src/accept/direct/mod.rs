@@ -9,6 +9,7 @@ use crate::accept::Patience;
 use crate::accept::room::{Held, STINT};
 use crate::clock::{Clock, Elapsed};
 use crate::error::Result;
+use crate::gather;
 use crate::wire::h1::{self, Head};
 use bytes::{Bytes, BytesMut};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -30,6 +31,8 @@ use write::{Framing, framing, put_hex, write_all, write_head};
 const ROOM: usize = 4 * 1024;
 /// A body larger than this has a buffer to itself, which does not outlive it.
 const LARGE: usize = 32 * 1024;
+/// A piece up to here goes out in the buffer of what stands before it.
+const SMALL: usize = 2 * 1024;
 /// How long a client may take for what is written to it.
 const WRITE: Duration = Duration::from_mins(1);
 /// A client that is refused in the middle of its body is listened to for so long: a connection that is
@@ -297,6 +300,9 @@ impl Direct {
 
     /// Writes a piece of the body, and ends it if it is the last.
     pub async fn piece(&mut self, piece: &[u8], end: bool) -> io::Result<()> {
+        if end {
+            gather::others().await;
+        }
         let (body, behind): (&[u8], &[u8]) = match &mut self.answer.framing {
             Framing::Length(left) => {
                 // More than was announced would be taken for the next answer.
@@ -328,6 +334,14 @@ impl Direct {
 
     async fn write(&mut self, body: &[u8], behind: &[u8]) -> io::Result<()> {
         let Self { stream, out, clock, .. } = self;
+        let (body, behind): (&[u8], &[u8]) = if body.len() <= SMALL {
+            // To copy it costs less than to hand the system a list.
+            out.extend_from_slice(body);
+            out.extend_from_slice(behind);
+            (b"", b"")
+        } else {
+            (body, behind)
+        };
         let written = clock.within(WRITE, write_all(stream, [&*out, body, behind])).await;
         out.clear();
         let written = written.unwrap_or_else(|Elapsed| Err(io::ErrorKind::TimedOut.into()));

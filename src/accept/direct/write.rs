@@ -106,7 +106,12 @@ fn poll_write(
     context: &mut Context<'_>,
     slices: &[IoSlice<'_>],
 ) -> Poll<io::Result<usize>> {
-    AsyncWrite::poll_write_vectored(Pin::new(stream), context, slices)
+    match slices {
+        [only, rest @ ..] if rest.iter().all(|slice| slice.is_empty()) => {
+            AsyncWrite::poll_write(Pin::new(stream), context, only)
+        }
+        _ => AsyncWrite::poll_write_vectored(Pin::new(stream), context, slices),
+    }
 }
 
 #[cfg(test)]

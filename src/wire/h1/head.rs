@@ -6,12 +6,17 @@ use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, 
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, request};
 use httparse::{EMPTY_HEADER, Status};
+use memchr::memmem::Finder;
 use std::mem::MaybeUninit;
+use std::sync::LazyLock;
 
 /// The most headers of one message.
 const HEADERS: usize = 128;
 /// The longest head.
 pub const LONGEST: usize = 64 * 1024;
+
+/// The end of a head.
+static END: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n\r\n"));
 
 /// What stands at the beginning of a buffer.
 #[derive(Debug)]
@@ -187,7 +192,7 @@ impl Hop {
 /// A copy of the head at the beginning of a buffer, if all of it is there: what is read out of it shares
 /// the copy, and the buffer is free for what comes next.
 fn whole(buf: &[u8]) -> Option<Bytes> {
-    let end = memchr::memmem::find(buf.get(..LONGEST.min(buf.len()))?, b"\r\n\r\n")?;
+    let end = END.find(buf.get(..LONGEST.min(buf.len()))?)?;
     buf.get(..end + 4).map(Bytes::copy_from_slice)
 }
 
