@@ -17,6 +17,7 @@ import instructions
 import machine
 import rows
 from rig import THROUGHS, Rig
+from rows import AWAKE
 
 STREAMS = 10_000
 # What a held stream needs of this process's and the proxies' open files besides its own.
@@ -43,9 +44,9 @@ CELLS = [
     Cell("translated-stream", "translated-stream", "claude-stream", "wrk", 0.7, throughs=("nginx", "tollgate")),
     Cell("stream", "stream", "stream", "wrk"),
     Cell("paced", "paced", "stream", "streams", 0.8, ("--connections", 32), ("nginx", "bare", "tollgate")),
-    Cell("events", "events", "stream", "streams", 0.3, ("--connections", 5)),
-    Cell("single", "chat", "chat", "chats", 0.4),
-    Cell("tenth", "chat", "chat", "chats", 0.7, ("--connections", 64)),
+    Cell("events", "events", "stream", "streams", 0.3, ("--connections", 5), (*THROUGHS, AWAKE)),
+    Cell("single", "chat", "chat", "chats", 0.4, throughs=(*THROUGHS, AWAKE)),
+    Cell("tenth", "chat", "chat", "chats", 0.7, ("--connections", 64), (*THROUGHS, AWAKE)),
     Cell("large", "whole", "large", "chats", 0.4),
 ]
 
@@ -91,7 +92,7 @@ class Run:
         """All cells in turn, round after round, so that what else the machine does falls on all of them."""
         with Rig(self.scratch) as rig:
             rig.upstreams()
-            for through in ("nginx", "bare", "tollgate"):
+            for through in ("nginx", "bare", "tollgate", AWAKE):
                 rig.proxy(through)
             for cell in cells:
                 verify(rig, cell)

@@ -9,6 +9,7 @@ import answers
 import configs
 import machine
 from machine import BARE, HERE, LOAD, TOLLGATE, Process
+from rows import AWAKE
 
 BODIES = {
     "chat": answers.CHAT,
@@ -17,6 +18,7 @@ BODIES = {
     "claude-stream": answers.CLAUDE_STREAM,
     "large": answers.large(10_000_000),
 }
+# Beside these the gateway with busy polling, AWAKE.
 THROUGHS = ("direct", "nginx", "bare", "tollgate")
 
 
@@ -62,7 +64,7 @@ class Rig:
 
     def proxy(self, through, routes=0, wrapper=(), patience=20):
         """Starts a proxy; `wrapper` is a command that runs it."""
-        start = {"nginx": self.start_nginx, "bare": self.start_bare, "tollgate": self.start_tollgate}[through]
+        start = {"nginx": self.start_nginx, "bare": self.start_bare, "tollgate": self.start_tollgate, AWAKE: self.start_awake}[through]
         self.proxies[through] = start(routes, wrapper, patience)
         return self.proxies[through]
 
@@ -84,17 +86,20 @@ class Rig:
             self.proxies[f"bare-{upstream}"] = process
         return process
 
-    def start_tollgate(self, routes, wrapper, patience):
+    def start_tollgate(self, routes, wrapper, patience, name="tollgate", **environment):
         port, admin, status = machine.free_ports(3)
         file = self.scratch / "kong.json"
         file.write_text(configs.kong(self.ports, routes))
-        process = self.launch("tollgate", [
+        process = self.launch(name, [
             *wrapper, TOLLGATE, "run", "--config", file, "--threads", 1, "--proxy-listen", f"127.0.0.1:{port}",
             "--admin-listen", f"127.0.0.1:{admin}", "--status-listen", f"127.0.0.1:{status}",
-        ], self.proxy_core)
+        ], self.proxy_core, env=os.environ | environment)
         process.await_answer(f"http://127.0.0.1:{status}/status/ready", patience)
-        self.ports["tollgate"] = port
+        self.ports[name] = port
         return process
+
+    def start_awake(self, *how):
+        return self.start_tollgate(*how, name=AWAKE, TOLLGATE_BUSY_POLLING="true")
 
     def accounts(self, through, route):
         """The process that works for this route, if any."""

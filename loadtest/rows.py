@@ -3,6 +3,7 @@ import dataclasses
 from statistics import median
 
 ORDER = ("tollgate", "bare", "nginx", "direct")
+AWAKE = "awake"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,6 +19,8 @@ class Row:
     judge: object
     # The measurement it reads; several rows may read one.
     cell: str
+    # Whose sample stands as the gateway's.
+    of: str = "tollgate"
 
 
 def to_nginx(samples, figure):
@@ -54,8 +57,11 @@ ROWS = [
     Row("stream of 64 events translated, flat out, CPU µs", 350, True, "cpu_us", "{:.0f}", "µs", itself, "translated-stream"),
     Row("translated chat, CPU µs", 1.5, True, "cpu_us", "{:.1f}", "× nginx", to_nginx, "translated"),
     Row("event delay, median, 50 ms between events, µs", 50, True, "p50_us", "{:.0f}", "µs over direct", over_direct, "events"),
+    Row("the same with busy_polling, µs", 50, True, "p50_us", "{:.0f}", "µs over direct", over_direct, "events", AWAKE),
     Row("median on one connection, µs", 15, True, "p50_us", "{:.0f}", "µs over nginx", over_nginx, "single"),
+    Row("the same with busy_polling, µs", 15, True, "p50_us", "{:.0f}", "µs over nginx", over_nginx, "single", AWAKE),
     Row("p99 at a tenth of the saturation rate, µs", 80, True, "p99_us", "{:.0f}", "µs over direct", over_direct, "tenth"),
+    Row("the same with busy_polling, µs", 80, True, "p99_us", "{:.0f}", "µs over direct", over_direct, "tenth", AWAKE),
     Row("10 MB body, ms", 2, True, "p50_ms", "{:.1f}", "× what nginx adds", added_to_nginx, "large"),
     Row("10,000 idle streams, KB each", 30, True, "stream_kb", "{:.1f}", "KB", itself, "idle"),
     Row("memory at rest, MB", 12, True, "rest_mb", "{:.1f}", "MB", itself, "idle"),
@@ -84,7 +90,7 @@ def rounds(samples, cell):
 
 def result(row, samples):
     """The medians of a row and its verdict; None if it was not measured."""
-    each = rounds(samples, row.cell)
+    each = [one | {"tollgate": one[row.of]} for one in rounds(samples, row.cell) if row.of in one]
     if not each:
         return None
     throughs = [through for through in (*ORDER, "plain") if row.figure in each[0].get(through, {})]

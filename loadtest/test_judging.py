@@ -35,6 +35,13 @@ class Table(unittest.TestCase):
         found = lines(*(sample(through, cell="large", p50_us=value) for through, value in times.items()))[1][0]
         self.assertEqual(found["judged"], 1.5)
 
+    def test_a_row_of_the_gateway_with_busy_polling_is_judged_by_its_own_samples(self):
+        times = {"direct": 20, "nginx": 100, "tollgate": 120, "awake": 90}
+        without, awake = lines(*(sample(through, cell="single", p50_us=value) for through, value in times.items()))[1]
+        self.assertEqual((without["judged"], without["met"]), (20, False))
+        self.assertEqual((awake["judged"], awake["met"]), (-10, True))
+        self.assertEqual(awake["medians"]["tollgate"], 90)
+
     def test_what_was_not_measured_has_no_row(self):
         self.assertEqual(len(lines()[0]), 2)
 
