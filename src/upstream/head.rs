@@ -71,7 +71,7 @@ pub fn is_dropped(name: &HeaderName) -> bool {
 pub fn write(parts: &Parts<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
     line(&mut out, parts);
-    put(&mut out, "host", parts.host.as_bytes());
+    put_text(&mut out, "host", parts.host);
     let listed = parts.client.get(http::header::CONNECTION).and_then(|value| value.to_str().ok());
     for (name, value) in parts.client {
         let own = parts.own.iter().any(|(other, _)| other == name);
@@ -131,14 +131,18 @@ fn escape(out: &mut Vec<u8>, text: &str) {
     }
 }
 
+/// Writes a value that cannot hold a line break, as that of a `HeaderMap`.
 fn put(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.put_slice(name.as_bytes());
     out.put_slice(b": ");
-    // A `HeaderValue` cannot hold a line break; what comes from elsewhere is left out if it does.
-    if memchr::memchr3(b'\r', b'\n', 0, value).is_none() {
-        out.put_slice(value);
-    }
+    out.put_slice(value);
     out.put_slice(b"\r\n");
+}
+
+/// Writes a value that comes from elsewhere: one with a line break is left out.
+fn put_text(out: &mut Vec<u8>, name: &str, value: &str) {
+    let breaks = memchr::memchr3(b'\r', b'\n', 0, value.as_bytes()).is_some();
+    put(out, name, if breaks { b"" } else { value.as_bytes() });
 }
 
 /// Writes an address without the formatting machinery: it stands in every request.
@@ -171,16 +175,16 @@ fn forwarded(out: &mut Vec<u8>, client: &HeaderMap, from: &Forwarded<'_>) {
         }
         out.put_slice(b"\r\n");
     }
-    put(out, "x-forwarded-proto", from.scheme.as_bytes());
-    put(out, "x-forwarded-host", from.host.as_bytes());
+    put_text(out, "x-forwarded-proto", from.scheme);
+    put_text(out, "x-forwarded-host", from.host);
     let mut digits = itoa::Buffer::new();
     put(out, "x-forwarded-port", digits.format(from.port).as_bytes());
-    put(out, "x-forwarded-path", from.path.as_bytes());
+    put_text(out, "x-forwarded-path", from.path);
     if let Some(prefix) = from.prefix {
-        put(out, "x-forwarded-prefix", prefix.as_bytes());
+        put_text(out, "x-forwarded-prefix", prefix);
     }
     put(out, "via", b"1.1 kong/3.10.0");
-    put(out, "x-kong-request-id", from.request_id.as_bytes());
+    put_text(out, "x-kong-request-id", from.request_id);
 }
 
 #[cfg(test)]

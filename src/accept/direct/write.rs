@@ -64,11 +64,12 @@ pub fn write_head(out: &mut Vec<u8>, head: &ResponseHeader, keep_alive: bool) {
 fn put_name(out: &mut Vec<u8>, name: &str) {
     let from = out.len();
     out.extend_from_slice(name.as_bytes());
-    let mut rest = out.get_mut(from..).unwrap_or_default();
-    while let Some(first) = rest.first_mut() {
-        first.make_ascii_uppercase();
-        let Some(dash) = memchr::memchr(b'-', rest) else { return };
-        rest = rest.get_mut(dash + 1..).unwrap_or_default();
+    let mut begins = true;
+    for letter in out.get_mut(from..).unwrap_or_default() {
+        if begins {
+            letter.make_ascii_uppercase();
+        }
+        begins = *letter == b'-';
     }
 }
 
