@@ -69,8 +69,8 @@ pub struct Direct {
     left: u64,
     /// Whether another request may follow.
     keep_alive: bool,
-    /// Whether this is not the first request on the connection.
-    again: bool,
+    /// How much room is made for heads: none beyond what comes, before a first request has come.
+    room: usize,
     /// The client has closed its side.
     closed: bool,
     /// It has sent something behind its request, which will be the next one.
@@ -120,7 +120,7 @@ impl Direct {
             raw: Bytes::new(),
             left: 0,
             keep_alive: true,
-            again: false,
+            room: 0,
             closed: false,
             ahead: false,
             answer: Answer::default(),
@@ -170,14 +170,14 @@ impl Direct {
     }
 
     async fn read_head(&mut self, limit: Duration) -> Result<io::Result<usize>, Elapsed> {
-        let Self { stream, buf, clock, again, .. } = self;
-        clock.within(limit, fill(stream, buf, *again)).await
+        let Self { stream, buf, clock, room, .. } = self;
+        clock.within(limit, fill(stream, buf, *room)).await
     }
 
     fn begin(&mut self, request: h1::Request) -> Next {
         let h1::Request { parts, length, keep_alive, raw } = request;
         (self.request, self.raw) = (RequestHeader::from(parts), raw);
-        (self.left, self.keep_alive, self.again) = (length, keep_alive, true);
+        (self.left, self.keep_alive, self.room) = (length, keep_alive, ROOM);
         Next::Request
     }
 
@@ -246,7 +246,7 @@ impl Direct {
     /// Ready once the client has hung up.
     pub async fn hung_up(&mut self) {
         if !self.closed && !self.ahead {
-            let read = fill(&mut self.stream, &mut self.buf, true).await;
+            let read = fill(&mut self.stream, &mut self.buf, self.room).await;
             // What comes before the answer is the next request: it waits for its turn.
             (self.ahead, self.closed) = (matches!(read, Ok(1..)), !matches!(read, Ok(1..)));
         }
@@ -374,16 +374,16 @@ impl Direct {
     }
 }
 
-/// Reads through the stack: who sends nothing costs no buffer. `room`: whether more is expected to follow, and
-/// a buffer that takes several requests pays.
-async fn fill(stream: &mut Stream, buf: &mut BytesMut, room: bool) -> io::Result<usize> {
+/// Reads through the stack: who sends nothing costs no buffer. `room`: of a buffer that has to be made; one that
+/// takes several requests pays where more than one comes.
+async fn fill(stream: &mut Stream, buf: &mut BytesMut, room: usize) -> io::Result<usize> {
     poll_fn(|context| {
         let mut read = [const { MaybeUninit::uninit() }; ROOM];
         let mut read = ReadBuf::uninit(&mut read);
         ready!(Pin::new(&mut *stream).poll_read(context, &mut read))?;
         let read = read.filled();
-        if room && buf.capacity() - buf.len() < read.len() {
-            buf.reserve(ROOM);
+        if buf.capacity() - buf.len() < read.len() {
+            buf.reserve(room);
         }
         buf.extend_from_slice(read);
         Poll::Ready(Ok(read.len()))
