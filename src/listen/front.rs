@@ -160,7 +160,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Front<A> {
         let ends = Ends { last: shutdown, idle: &idle };
         match self.express.serve(stream, &self.limits, ends).await {
             Left::Nothing => None,
-            Left::Request(stream, read) => self.requests(stream, read, shutdown.clone()).await,
+            // Boxed: the connections that never come here need no room for it.
+            Left::Request(stream, read) => Box::pin(self.requests(stream, read, shutdown.clone())).await,
             Left::Slow(mut stream) => {
                 refuse(&mut stream, &head::slow()).await;
                 None

@@ -5,7 +5,7 @@ use crate::config::llm;
 use crate::config::schema::{Field, Kind, Record, Rule};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::exchange::Exchange;
-use crate::wire::doc::{Doc, Side};
+use crate::wire::doc::Doc;
 use pingora::http::RequestHeader;
 use serde_json::value::RawValue;
 use std::sync::Arc;
@@ -89,11 +89,8 @@ fn written(messages: Option<&[Message]>) -> Result<Vec<Box<RawValue>>> {
 
 impl Decorator {
     fn decorate(&self, doc: &mut Doc) -> Result<()> {
-        if doc.raw("messages").is_none_or(|messages| !messages.starts_with('[')) {
-            return Err(Error::bad_request("this LLM route only supports llm/chat type requests"));
-        }
-        doc.splice("messages", Side::Front, &self.front)?;
-        doc.splice("messages", Side::Back, &self.back)
+        doc.surround("messages", &self.front, &self.back)
+            .map_err(|_| Error::bad_request("this LLM route only supports llm/chat type requests"))
     }
 }
 

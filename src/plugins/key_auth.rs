@@ -1,8 +1,7 @@
 //! key-auth: knows consumers by their keys.
 
-use super::consumers::Consumers;
+use super::consumers::{Consumers, Known};
 use super::{Conf, Plugin, PluginKind, Step};
-use crate::config::entities::Consumer;
 use crate::config::formats;
 use crate::config::schema::{Field, Kind, Record};
 use crate::error::{Error, Kind as ErrorKind, Result};
@@ -10,6 +9,7 @@ use crate::exchange::Exchange;
 use http::header::{HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use pingora::http::RequestHeader;
 use serde_json::json;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Its entry in the list of plugins.
@@ -53,8 +53,14 @@ struct Settings {
     realm: Option<String>,
 }
 
+/// Headers that tell the upstream who asks. What a client says in them is not passed on.
+const TOLD: [&str; 4] = ["x-consumer-id", "x-consumer-username", "x-consumer-custom-id", ANONYMOUS];
+const ANONYMOUS: &str = "x-anonymous-consumer";
+
 struct KeyAuth {
     settings: Settings,
+    /// The key's names with those of the headers that hold it.
+    names: Vec<(String, HeaderName)>,
     challenge: HeaderValue,
     consumers: Arc<Consumers>,
 }
@@ -67,7 +73,9 @@ fn build(conf: Conf<'_>) -> Result<Arc<dyn Plugin>> {
     };
     let challenge =
         challenge.map_err(|_| Error::new(ErrorKind::Internal, "realm: must not hold control characters"))?;
-    Ok(Arc::new(KeyAuth { settings, challenge, consumers: conf.consumers.clone() }))
+    let name = |name: &String| Some((name.clone(), HeaderName::try_from(name).ok()?));
+    let names = settings.key_names.iter().filter_map(name).collect();
+    Ok(Arc::new(KeyAuth { settings, names, challenge, consumers: conf.consumers.clone() }))
 }
 
 impl Plugin for KeyAuth {
@@ -75,17 +83,17 @@ impl Plugin for KeyAuth {
         if !self.settings.run_on_preflight && head.method == http::Method::OPTIONS {
             return Step::Next;
         }
-        let found = self.find(x, head);
+        let found = self.find(x, head).map(|key| self.consumers.by_key(&key));
         if self.settings.hide_credentials {
             self.hide(x, head);
         }
-        let refused = match found.map(|key| self.consumers.by_key(&key)) {
-            Ok(Some(consumer)) => return greet(x, head, consumer, false).into(),
+        let refused = match found {
+            Ok(Some(known)) => return greet(x, head, known, false).into(),
             Ok(None) => Error::new(ErrorKind::Unauthorized, "Unauthorized"),
             Err(error) => error,
         };
         match self.settings.anonymous.as_deref().map(|name| self.consumers.by_name(name)) {
-            Some(Some(consumer)) => greet(x, head, consumer, true).into(),
+            Some(Some(known)) => greet(x, head, known, true).into(),
             Some(None) => Step::Fail(Error::new(ErrorKind::Internal, "An unexpected error occurred")),
             None => {
                 x.answer.add(WWW_AUTHENTICATE, self.challenge.clone());
@@ -107,26 +115,23 @@ impl Plugin for KeyAuth {
 
 impl KeyAuth {
     /// The key of the request; of several places the first in Kong's order.
-    fn find(&self, x: &Exchange, head: &RequestHeader) -> Result<String> {
-        for name in &self.settings.key_names {
-            let mut keys: Vec<String> = Vec::new();
+    fn find<'a>(&self, x: &'a Exchange, head: &'a RequestHeader) -> Result<Cow<'a, str>> {
+        for (name, header) in &self.names {
+            let mut found = None;
             if self.settings.key_in_header {
-                let values = head.headers.get_all(name).iter();
-                keys.extend(values.filter_map(|value| value.to_str().ok()).map(str::to_owned));
+                let values = head.headers.get_all(header).iter();
+                found = sole(values.filter_map(|value| value.to_str().ok()).map(Cow::Borrowed))?;
             }
-            if keys.is_empty() && self.settings.key_in_query {
+            if found.is_none() && self.settings.key_in_query {
                 let query = head.uri.query().unwrap_or_default();
                 let pairs = form_urlencoded::parse(query.as_bytes());
-                keys.extend(pairs.filter(|(key, _)| key == name).map(|(_, value)| value.into_owned()));
+                found = sole(pairs.filter(|(key, _)| key == name).map(|(_, value)| value))?;
             }
-            if keys.is_empty() && self.settings.key_in_body {
-                let doc = x.ai.as_ref().map(|ai| &ai.doc);
-                keys.extend(doc.and_then(|doc| doc.text(name)).map(std::borrow::Cow::into_owned));
+            if found.is_none() && self.settings.key_in_body {
+                found = x.ai.as_ref().and_then(|ai| ai.doc.text(name));
             }
-            match keys.len() {
-                0 => {}
-                1 => return Ok(keys.swap_remove(0)),
-                _ => return Err(Error::new(ErrorKind::Unauthorized, "Duplicate API key found")),
+            if let Some(key) = found {
+                return Ok(key);
             }
         }
         Err(Error::new(ErrorKind::Unauthorized, "No API key found in request"))
@@ -134,8 +139,8 @@ impl KeyAuth {
 
     /// Takes the key out of what goes on.
     fn hide(&self, x: &mut Exchange, head: &mut RequestHeader) {
-        for name in &self.settings.key_names {
-            head.remove_header(name.as_str());
+        for (name, header) in &self.names {
+            head.remove_header(header);
             if let Some(ai) = &mut x.ai
                 && self.settings.key_in_body
             {
@@ -146,28 +151,28 @@ impl KeyAuth {
     }
 }
 
+/// The only one, if there is any.
+fn sole<'a>(mut keys: impl Iterator<Item = Cow<'a, str>>) -> Result<Option<Cow<'a, str>>> {
+    let first = keys.next();
+    if keys.next().is_some() {
+        return Err(Error::new(ErrorKind::Unauthorized, "Duplicate API key found"));
+    }
+    Ok(first)
+}
+
 /// Notes who the consumer is, and tells the upstream.
-fn greet(
-    x: &mut Exchange,
-    head: &mut RequestHeader,
-    consumer: &Arc<Consumer>,
-    anonymous: bool,
-) -> Result<()> {
-    let fields = [
-        ("x-consumer-id", Some(consumer.id.to_string())),
-        ("x-consumer-username", consumer.username.clone()),
-        ("x-consumer-custom-id", consumer.custom_id.clone()),
-        ("x-anonymous-consumer", anonymous.then(|| "true".to_owned())),
-    ];
-    for (name, value) in fields {
-        let name = HeaderName::from_static(name);
-        head.remove_header(&name);
-        // A name that no header can hold is not told; the consumer is known all the same.
-        if let Some(Ok(value)) = value.map(HeaderValue::try_from) {
-            head.insert_header(name, value)
-                .map_err(|_| Error::new(ErrorKind::Internal, "An unexpected error occurred"))?;
+fn greet(x: &mut Exchange, head: &mut RequestHeader, known: &Known, anonymous: bool) -> Result<()> {
+    // Few clients send such a header; looking for each of them takes longer than one look at all.
+    if head.headers.keys().any(|name| TOLD.contains(&name.as_str())) {
+        for name in TOLD {
+            head.remove_header(name);
         }
     }
-    x.consumer = Some(consumer.clone());
+    let anonymous = anonymous.then(|| (ANONYMOUS, HeaderValue::from_static("true")));
+    for (name, value) in known.told.iter().cloned().chain(anonymous) {
+        head.insert_header(name, value)
+            .map_err(|_| Error::new(ErrorKind::Internal, "An unexpected error occurred"))?;
+    }
+    x.consumer = Some(known.consumer.clone());
     Ok(())
 }

@@ -172,14 +172,24 @@ impl Doc {
 
     /// Adds items at one end of an array without looking at its elements.
     pub fn splice(&mut self, key: &str, at: Side, items: &[Box<RawValue>]) -> Result<()> {
-        let Some(inner) = self.value(key).and_then(elements) else {
+        match at {
+            Side::Front => self.surround(key, items, &[]),
+            Side::Back => self.surround(key, &[], items),
+        }
+    }
+
+    /// Adds items at both ends of an array without looking at its elements.
+    pub fn surround(&mut self, key: &str, front: &[Box<RawValue>], back: &[Box<RawValue>]) -> Result<()> {
+        let found = self.find(key);
+        let inner = found.and_then(|index| elements(self.at(&self.fields.get(index)?.value)));
+        let (Some(index), Some(inner)) = (found, inner) else {
             return Err(Error::bad_request(format!("field '{key}' must be an array")));
         };
-        if items.is_empty() {
+        if front.is_empty() && back.is_empty() {
             return Ok(());
         }
-        let array = Bytes::from(joined(inner, at, items));
-        if let Some(field) = self.find(key).and_then(|index| Arc::make_mut(&mut self.fields).get_mut(index)) {
+        let array = Bytes::from(joined(front, inner, back));
+        if let Some(field) = Arc::make_mut(&mut self.fields).get_mut(index) {
             field.value = Place::Own(array);
             self.edited = true;
         }
@@ -336,7 +346,7 @@ impl<'de> Visitor<'de> for Scan {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vec<Field>, A::Error> {
-        let mut fields = Vec::with_capacity(16);
+        let mut fields = Vec::with_capacity(8);
         // Raw text for the keys too: only it tells where an escaped key begins. `RawValue` is skipped
         // over without recursion, so depth costs no stack.
         while let Some((key, value)) = map.next_entry::<&'de RawValue, &'de RawValue>()? {
@@ -358,21 +368,15 @@ fn elements(array: &[u8]) -> Option<&[u8]> {
     }
 }
 
-fn joined(inner: &[u8], at: Side, items: &[Box<RawValue>]) -> Vec<u8> {
-    let size: usize = items.iter().map(|item| item.get().len() + 1).sum();
+fn joined(front: &[Box<RawValue>], inner: &[u8], back: &[Box<RawValue>]) -> Vec<u8> {
+    let size: usize = front.iter().chain(back).map(|item| item.get().len() + 1).sum();
     let mut out = Vec::with_capacity(size + inner.len() + 2 - usize::from(inner.is_empty()));
-    let mut add = |piece: &[u8]| {
+    let before = front.iter().map(|item| item.get().as_bytes());
+    let behind = back.iter().map(|item| item.get().as_bytes());
+    let inner = (!inner.is_empty()).then_some(inner);
+    for piece in before.chain(inner).chain(behind) {
         out.push(if out.is_empty() { b'[' } else { b',' });
         out.extend_from_slice(piece);
-    };
-    if at == Side::Back && !inner.is_empty() {
-        add(inner);
-    }
-    for item in items {
-        add(item.get().as_bytes());
-    }
-    if at == Side::Front && !inner.is_empty() {
-        add(inner);
     }
     out.push(b']');
     out

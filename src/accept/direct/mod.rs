@@ -72,6 +72,8 @@ pub struct Direct {
     left: u64,
     /// Whether another request may follow.
     keep_alive: bool,
+    /// How much room is made for heads: none beyond what comes, before a first request has come.
+    room: usize,
     /// The client has closed its side.
     closed: bool,
     /// It has sent something behind its request, which will be the next one.
@@ -121,6 +123,7 @@ impl Direct {
             raw: Bytes::new(),
             left: 0,
             keep_alive: true,
+            room: 0,
             closed: false,
             ahead: false,
             answer: Answer::default(),
@@ -169,23 +172,15 @@ impl Direct {
         }
     }
 
-    /// Reads through the stack: who sends nothing costs no buffer.
     async fn read_head(&mut self, limit: Duration) -> Result<io::Result<usize>, Elapsed> {
-        let Self { stream, buf, clock, .. } = self;
-        let read = poll_fn(|context| {
-            let mut room = [const { MaybeUninit::uninit() }; ROOM];
-            let mut room = ReadBuf::uninit(&mut room);
-            ready!(Pin::new(&mut *stream).poll_read(context, &mut room))?;
-            buf.extend_from_slice(room.filled());
-            Poll::Ready(Ok(room.filled().len()))
-        });
-        clock.within(limit, read).await
+        let Self { stream, buf, clock, room, .. } = self;
+        clock.within(limit, fill(stream, buf, *room)).await
     }
 
     fn begin(&mut self, request: h1::Request) -> Next {
         let h1::Request { parts, length, keep_alive, raw } = request;
         (self.request, self.raw) = (RequestHeader::from(parts), raw);
-        (self.left, self.keep_alive) = (length, keep_alive);
+        (self.left, self.keep_alive, self.room) = (length, keep_alive, ROOM);
         Next::Request
     }
 
@@ -254,10 +249,7 @@ impl Direct {
     /// Ready once the client has hung up.
     pub async fn hung_up(&mut self) {
         if !self.closed && !self.ahead {
-            if self.buf.capacity() == self.buf.len() {
-                self.buf.reserve(ROOM);
-            }
-            let read = self.stream.read_buf(&mut self.buf).await;
+            let read = fill(&mut self.stream, &mut self.buf, self.room).await;
             // What comes before the answer is the next request: it waits for its turn.
             (self.ahead, self.closed) = (matches!(read, Ok(1..)), !matches!(read, Ok(1..)));
         }
@@ -394,6 +386,23 @@ impl Direct {
         // Whether it ended by itself does not matter any more.
         let _ = tokio::time::timeout(LINGER, read).await;
     }
+}
+
+/// Reads through the stack: who sends nothing costs no buffer. `room`: of a buffer that has to be made; one that
+/// takes several requests pays where more than one comes.
+async fn fill(stream: &mut Stream, buf: &mut BytesMut, room: usize) -> io::Result<usize> {
+    poll_fn(|context| {
+        let mut read = [const { MaybeUninit::uninit() }; ROOM];
+        let mut read = ReadBuf::uninit(&mut read);
+        ready!(Pin::new(&mut *stream).poll_read(context, &mut read))?;
+        let read = read.filled();
+        if buf.capacity() - buf.len() < read.len() {
+            buf.reserve(room);
+        }
+        buf.extend_from_slice(read);
+        Poll::Ready(Ok(read.len()))
+    })
+    .await
 }
 
 #[cfg(test)]

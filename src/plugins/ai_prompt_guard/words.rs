@@ -1,4 +1,7 @@
 //! Messages as far as a guard looks at them, read in one pass: every prompt is.
+//!
+//! The usual form, nothing but a role and a text without escapes, is read by hand; any other by serde, whose word
+//! counts on what is odd.
 
 use crate::wire::chat::Part;
 use crate::wire::chat::lenient::Text;
@@ -8,7 +11,55 @@ use std::fmt;
 
 /// The messages of a request; `None` if they are none.
 pub fn said(messages: &str) -> Option<Vec<Said<'_>>> {
-    serde_json::from_str(messages).ok().map(|Talk(all)| all)
+    plain(messages).or_else(|| serde_json::from_str(messages).ok().map(|Talk(all)| all))
+}
+
+/// Messages in their usual form; `None` if they have another. The text is JSON already.
+fn plain(messages: &str) -> Option<Vec<Said<'_>>> {
+    let mut all = Vec::with_capacity(8);
+    let mut rest = messages.strip_prefix('[')?;
+    loop {
+        let (message, behind) = plain_message(rest.trim_ascii_start().strip_prefix('{')?)?;
+        all.push(message);
+        let behind = behind.trim_ascii_start();
+        match behind.strip_prefix(',') {
+            Some(next) => rest = next,
+            None => return (behind == "]").then_some(all),
+        }
+    }
+}
+
+/// A message that begins here, behind its brace, and what follows it.
+fn plain_message(mut rest: &str) -> Option<(Said<'_>, &str)> {
+    let (mut role, mut content) = (None, None);
+    loop {
+        let key = rest.trim_ascii_start();
+        let (seen, behind) = match key.strip_prefix("\"role\"") {
+            Some(behind) => (&mut role, behind),
+            None => (&mut content, key.strip_prefix("\"content\"")?),
+        };
+        let (value, behind) = plain_text(behind.trim_ascii_start().strip_prefix(':')?)?;
+        if seen.replace(value).is_some() {
+            return None;
+        }
+        let behind = behind.trim_ascii_start();
+        if let Some(next) = behind.strip_prefix(',') {
+            rest = next;
+            continue;
+        }
+        let said = Said {
+            role: Text(Cow::Borrowed(role.unwrap_or_default())),
+            content: content.map(Cow::Borrowed).map(Words::Text).unwrap_or_default(),
+        };
+        return Some((said, behind.strip_prefix('}')?));
+    }
+}
+
+/// The string that comes next, if it holds no escape, and what follows it.
+fn plain_text(text: &str) -> Option<(&str, &str)> {
+    let text = text.trim_ascii_start().strip_prefix('"')?;
+    let end = memchr::memchr2(b'"', b'\\', text.as_bytes())?;
+    Some((text.get(..end)?, text.get(end..)?.strip_prefix('"')?))
 }
 
 /// Messages in a list that is made once, and not as it grows.
@@ -142,6 +193,38 @@ mod tests {
             message.content.push_to(&mut text)?;
         }
         Some(text)
+    }
+
+    #[test]
+    fn the_usual_form_says_the_same_by_hand() {
+        let read = |all: Vec<Said<'_>>| -> Vec<(String, String)> {
+            let text = |said: &Said<'_>| {
+                let mut text = String::new();
+                said.content.push_to(&mut text).unwrap();
+                (said.role.to_string(), text)
+            };
+            all.iter().map(text).collect()
+        };
+        for messages in [
+            r#"[{"role":"user","content":"hidden"}]"#,
+            "[ { \"content\" : \"é, {x}: [1]\" ,\n\"role\": \"user\" } , {\"role\":\"system\"},{\"content\":\"\"} ]",
+        ] {
+            let Talk(all) = serde_json::from_str(messages).unwrap();
+            assert_eq!(plain(messages).map(read), Some(read(all)), "{messages}");
+        }
+        for other in [
+            "[]",
+            "[{}]",
+            r#"[{"role":"user","content":"a\"b"}]"#,
+            r#"[{"role":"user","content":null}]"#,
+            r#"[{"role":"user","content":"a","name":"b"}]"#,
+            r#"[{"role":"user","content":"a","content":"b"}]"#,
+            r#"[{"role":"user","content":["a"]}]"#,
+            r#"[{"role":"user","content":"a"},7]"#,
+            r#"[{"role":"user","content":"a"}"#,
+        ] {
+            assert!(plain(other).is_none(), "{other}");
+        }
     }
 
     #[test]

@@ -223,6 +223,8 @@ fn splicing() {
     doc.splice("e", Side::Back, &[item(2)]).unwrap();
     assert_eq!(out(&doc), r#"{"a":[7,8,1.0 , "x",9],"e":[1,2],"o":{},"s":"[]"}"#);
     assert_eq!(doc.raw("e"), Some("[1,2]"));
+    doc.surround("e", &[item(3)], &[item(4), item(5)]).unwrap();
+    assert_eq!(doc.raw("e"), Some("[3,1,2,4,5]"));
     for key in ["o", "s", "absent"] {
         let error = doc.splice(key, Side::Back, &[item(1)]).unwrap_err();
         assert_eq!(error.message(), format!("field '{key}' must be an array"));
