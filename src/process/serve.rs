@@ -240,6 +240,7 @@ fn server_conf(settings: &Settings) -> ServerConf {
     ServerConf {
         threads: settings.threads,
         upstream_keepalive_pool_size: settings.keepalive_pool,
+        ca_file: crate::upstream::trust::file(),
         // `Drain` ends the process; this is the net below it.
         grace_period_seconds: Some(settings.grace_seconds + settings.upgrade_seconds + 60),
         graceful_shutdown_timeout_seconds: Some(0),
