@@ -88,7 +88,8 @@ fn shown(doc: &Doc, hidden: &[&str]) -> Bytes {
     doc.bytes()
 }
 
-fn request<'a>(client: &'a Client<'_>, x: &'a Exchange, hidden: &'a [&'a str]) -> Request<'a> {
+/// What the client asked.
+pub fn request<'a>(client: &'a Client<'_>, x: &'a Exchange, hidden: &'a [&'a str]) -> Request<'a> {
     let head = client.head();
     let port = x.ends.server.map_or(80, |address| address.port());
     Request {

@@ -177,7 +177,7 @@ impl Process {
             books: self.books.clone(),
             token: settings.admin.token.clone(),
             reveal_secrets: settings.admin.reveal_secrets,
-            node: uuid::Uuid::new_v4(),
+            node: *crate::node::ID,
         };
         let status = (status, admin::status_router(facts.clone()));
         let admin = (admin, admin::admin_router(facts));
