@@ -49,7 +49,7 @@ pub fn add(
     app.h2_options = Some(second);
     let listens = &settings.proxy_listen;
     let tls = match listens.iter().find(|listen| listen.manner.ssl) {
-        Some(listen) => Some(secure(server, settings, listen)?),
+        Some(listen) => Some(secure(server, settings, listen, &gateway.live)?),
         None => None,
     };
     let front = Front::new((app, Box::new(gateway)), listens.iter(), tls, settings.limits());
@@ -82,11 +82,22 @@ fn open_files() {
     }
 }
 
-fn secure(server: &mut Server, settings: &Settings, listen: &Listen) -> Result<Tls, String> {
-    if settings.tls.certificates.is_empty() {
-        return Err(format!("proxy_listen: {listen} needs a certificate: set tls.certificates"));
+fn secure(
+    server: &mut Server,
+    settings: &Settings,
+    listen: &Listen,
+    live: &Arc<ArcSwap<Snapshot>>,
+) -> Result<Tls, String> {
+    let pairs = &settings.tls.certificates;
+    if pairs.is_empty() && live.load().certificates.is_empty() {
+        return Err(format!(
+            "proxy_listen: {listen} needs a certificate: set tls.certificates, or begin with one in `certificates` \
+             of the configuration"
+        ));
     }
-    let shelf = Shelf::open(&settings.tls.certificates).map_err(|why| format!("tls.certificates: {why}"))?;
+    let live = live.clone();
+    let declared = Box::new(move || live.load().certificates.clone());
+    let shelf = Shelf::open(pairs, declared).map_err(|why| format!("tls.certificates: {why}"))?;
     let shelf = Arc::new(shelf);
     let pause = Duration::from_secs(settings.tls.reload_seconds.max(1));
     server.add_service(background_service("certificates", CertificateKeeper { shelf: shelf.clone(), pause }));
