@@ -163,6 +163,7 @@ pub enum Stop {
 
 impl Stop {
     /// The same, of a request whose body was read.
+    #[must_use]
     pub fn with_body(mut self, body: &Bytes) -> Self {
         if let Self::Echo(echo) = &mut self {
             echo.body = Some(body.clone());

@@ -52,9 +52,11 @@ struct Count {
     longest: u32,
 }
 
-/// By server and rate: a reload does not lose what is untold. Whoever is in it holds its link, so that no
-/// other has the same address.
-static ALL: LazyLock<Mutex<HashMap<(usize, Duration), Weak<Synced>>>> = LazyLock::new(Mutex::default);
+/// By server and rate. Whoever is in it holds its link, so that no other has the same address.
+type Known = HashMap<(usize, Duration), Weak<Synced>>;
+
+/// All that are in use: a reload does not lose what is untold.
+static ALL: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
 
 impl Synced {
     /// Those of a server at a rate.
@@ -92,7 +94,9 @@ impl Synced {
         let mut seen = seen?;
         let passes = windows.iter().zip(&seen).all(|(window, seen)| *seen < window.limit);
         if passes {
-            seen.iter_mut().for_each(|seen| *seen += 1);
+            for seen in &mut seen {
+                *seen += 1;
+            }
             for window in windows {
                 if let Some(count) = state.counts.get_mut(&window.key) {
                     count.untold += 1;
