@@ -60,8 +60,8 @@ soak: ## Ten minutes (SECONDS_=600) at full load with a reload every second: no 
 	$(CARGO) build --release --locked
 	loadtest/soak.sh
 
-deny: ## Licences, duplicates and sources of what is linked, without the network; needs cargo-deny
-	@command -v cargo-deny >/dev/null || { echo "deny: cargo install cargo-deny --locked"; exit 1; }
+deny: ## Licences, duplicates and sources of what is linked; without the network once crates are there; needs cargo-deny 0.20
+	@command -v cargo-deny >/dev/null || { echo "deny: cargo install cargo-deny --version '^0.20' --locked"; exit 1; }
 	$(CARGO) deny --offline --locked check bans licenses sources
 
 instructions: ## User instructions of fixed exchanges against loadtest/instructions.json; BLESS=1 rewrites it

@@ -2,6 +2,7 @@
 
 use crate::accept::id::RequestId;
 use crate::accept::room::Held;
+use crate::accept::{Client, Patience};
 use crate::config::entities::Consumer;
 use crate::error::{Error, Kind};
 use crate::log::trace::Trace;
@@ -242,13 +243,22 @@ impl Exchange {
         u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// The most of a body that is read where `own` is the reader's own bound.
-    pub fn body_limit(&self, own: usize) -> usize {
-        self.bound.as_ref().map_or(own, |bound| bound.limit.min(own))
+    /// Reads the client's body, of at most `limit` bytes, or fewer if a plugin bounds it.
+    pub async fn read_body(
+        &mut self,
+        client: &mut Client<'_>,
+        limit: usize,
+        patience: Patience,
+    ) -> Result<Bytes, Error> {
+        let from = Instant::now();
+        let most = self.bound.as_ref().map_or(limit, |bound| bound.limit.min(limit));
+        let body = client.body(most, patience, &mut self.held).await;
+        self.answer.waited += from.elapsed();
+        body.map_err(|error| self.over_bound(error, limit))
     }
 
-    /// The error for a body that could not be read within `body_limit(own)`.
-    pub fn over_bound(&self, error: Error, own: usize) -> Error {
+    /// The error for a body that could not be read within a bound, where `own` is the reader's.
+    fn over_bound(&self, error: Error, own: usize) -> Error {
         let bound = self.bound.as_ref().filter(|bound| bound.limit < own && error.kind() == Kind::TooLarge);
         bound.map_or(error, |bound| bound.error.clone())
     }

@@ -47,7 +47,7 @@ pub fn write(client: &Client<'_>, x: &mut Exchange, loggers: &[Arc<dyn Plugin>])
         let original = Doc::parse(original.clone()).map_or(original, |doc| shown(&doc, &hidden));
         String::from_utf8_lossy(&original).into_owned()
     });
-    let calls: Vec<Called> = std::mem::take(&mut x.consulted.calls).into_iter().map(Called::new).collect();
+    let calls: Vec<Called<'_>> = x.consulted.calls.iter().filter_map(Called::new).collect();
     let parts: Vec<_> = calls.iter().filter_map(Called::part).collect();
     ai.extend(parts.iter().map(|(key, part)| (*key, Ai::Exchange(part))));
     ai.extend(original.as_deref().map(|original_request| ("payload", Ai::Original { original_request })));
@@ -88,7 +88,8 @@ fn shown(doc: &Doc, hidden: &[&str]) -> Bytes {
     doc.bytes()
 }
 
-fn request<'a>(client: &'a Client<'_>, x: &'a Exchange, hidden: &'a [&'a str]) -> Request<'a> {
+/// What the client asked.
+pub fn request<'a>(client: &'a Client<'_>, x: &'a Exchange, hidden: &'a [&'a str]) -> Request<'a> {
     let head = client.head();
     let port = x.ends.server.map_or(80, |address| address.port());
     Request {
@@ -208,19 +209,19 @@ impl<'a> Exchanged<'a> {
     }
 }
 
-/// A plugin's call to a model, closed.
-struct Called {
-    of: PluginCall,
-    settled: Settlement,
+/// A plugin's call to a model that went out, closed.
+struct Called<'a> {
+    of: &'a PluginCall,
+    settled: &'a Settlement,
     plugin: String,
     request: String,
 }
 
-impl Called {
-    fn new(mut of: PluginCall) -> Self {
-        let settled = of.call.account.settle().clone();
+impl<'a> Called<'a> {
+    fn new(of: &'a PluginCall) -> Option<Self> {
+        let settled = of.call.account.as_ref()?.settled()?;
         let request = String::from_utf8_lossy(&of.call.request.bytes()).into_owned();
-        Self { plugin: of.plugin.to_string(), settled, request, of }
+        Some(Self { plugin: of.plugin.to_string(), settled, request, of })
     }
 
     /// Its part of the record and the part's key, if it is to be logged.
@@ -240,7 +241,7 @@ impl Called {
                 request_mode: Some("oneshot"),
                 own: &call.meta,
             },
-            usage: usage(&self.settled),
+            usage: usage(self.settled),
             payload: call.logging.log_payloads.then_some(Payload { request: Some(&self.request), response }),
             tried_targets: &[],
         };

@@ -29,6 +29,7 @@ pub mod upstream;
 
 // Where the stages meet: AI exchanges, plain routes, and the end of both.
 pub mod attempts;
+pub mod echo;
 pub mod journal;
 pub mod phases;
 pub mod plain;
@@ -42,5 +43,6 @@ pub mod error;
 pub mod gather;
 pub mod init;
 pub mod mock;
+pub mod node;
 pub mod polling;
 pub mod wire;

@@ -41,6 +41,7 @@ pub async fn run(
                 Step::Next => {}
                 Step::Fail(error) => return Err(Stop::Error(error)),
                 Step::Reply(reply) => return Err(Stop::Reply(reply)),
+                Step::Echo(echo) => return Err(Stop::Echo(echo)),
             }
             if !known && x.consumer.is_some() {
                 (below, switched) = (step.priority, true);

@@ -3,6 +3,7 @@
 
 use crate::accept::Client;
 use crate::attempts;
+use crate::echo;
 use crate::edge::Met;
 use crate::error::{Error, Kind};
 use crate::exchange::{Ends, Exchange, Matched};
@@ -67,6 +68,17 @@ pub async fn request(
         }
         Err(Stop::Reply(reply)) => {
             answer(client, x, reply.status, reply.content_type.as_deref(), reply.body).await;
+            true
+        }
+        Err(Stop::Echo(echo)) => {
+            let status = echo.status;
+            let mut reading = Box::pin(echo::body(gateway.patience, client, x, *echo));
+            let body = gateway.edge.within(reading.as_mut()).await;
+            drop(reading);
+            match body {
+                Ok(body) => answer(client, x, status, Some(local::JSON), body).await,
+                Err(error) => refuse(client, x, error).await,
+            }
             true
         }
     }

@@ -2,8 +2,10 @@
 //!
 //! A snapshot never changes. A reload makes a new one; requests under way keep theirs.
 
-use crate::config::entities::{self, Consumer, Document, Route, Service};
+use crate::config::entities::{self, Certificate, Consumer, Document, Route, Service};
 use crate::config::problems::{Problem, Problems};
+use crate::listen::certificates::Named;
+use crate::listen::pem;
 use crate::meter::metrics::{RouteMetrics, SERIES};
 use crate::plugins::Conf;
 use crate::plugins::chain::{Chain, Scope, Step, select};
@@ -23,6 +25,8 @@ pub struct Snapshot {
     entries: Vec<Arc<Entry>>,
     /// The plugins of requests that match no route.
     pub unrouted: Chain,
+    /// What clients of TLS are shown, by the names that they ask for.
+    pub certificates: Arc<Named>,
     pub counts: Counts,
 }
 
@@ -101,6 +105,7 @@ impl Snapshot {
             .collect();
         let unrouted = builder.chain(Scope::default(), Timeouts::default());
         let targets = builder.targets;
+        let certificates = Arc::new(certificates(&document.certificates, &mut collector));
         let counts = Counts {
             services: services.len(),
             routes: entries.len(),
@@ -108,7 +113,7 @@ impl Snapshot {
             targets,
         };
         match router(&enabled) {
-            Ok(router) if list.is_empty() => Ok(Self { router, entries, unrouted, counts }),
+            Ok(router) if list.is_empty() => Ok(Self { router, entries, unrouted, certificates, counts }),
             Ok(_) => Err(list),
             Err(mut bad) => {
                 list.append(&mut bad);
@@ -141,6 +146,19 @@ impl Snapshot {
     pub fn entry(&self, index: usize) -> Option<&Arc<Entry>> {
         self.entries.get(index)
     }
+}
+
+/// The certificates by name. Those that came from a vault are looked at here for the first time.
+fn certificates(all: &[Certificate], out: &mut Problems<'_>) -> Named {
+    let made = all.iter().filter_map(|of| match pem::certify(of.cert.as_bytes(), of.key.as_bytes()) {
+        Ok(key) => Some((of.snis.clone(), key)),
+        Err(wrong) => {
+            let field = if wrong.is_of_key() { "key" } else { "cert" };
+            out.at(&format!("{}.{field}", of.path)).push(wrong.to_string());
+            None
+        }
+    });
+    Named::new(&made.collect::<Vec<_>>())
 }
 
 /// Plugins by the route that they are bound to: looking through all of them for each of ten thousand

@@ -36,11 +36,14 @@ fn tree(text: &str) -> Value {
 /// The entities in an order of their own. Ids of plugins are left out: they are made of how a file
 /// writes what a plugin is bound to.
 fn entities(text: &str) -> Vec<String> {
-    let Document { services, routes, plugins, consumers, consumer_groups } =
+    let Document { services, routes, plugins, consumers, consumer_groups, certificates } =
         parse_with(&texts(text), &|_| None).unwrap_or_else(|problems| panic!("{problems:?}\n{text}"));
     let mut all: Vec<String> = services.iter().map(|one| format!("{one:?}")).collect();
     all.extend(routes.iter().map(|one| format!("{one:?}")));
     all.extend(consumer_groups.iter().map(|one| format!("{one:?}")));
+    all.extend(
+        certificates.iter().map(|one| format!("{} {:?} {:?} {:?}", one.cert, one.key, one.snis, one.id)),
+    );
     all.extend(plugins.iter().map(|one| {
         let scope = (one.service, one.route, one.consumer, one.consumer_group);
         format!("{} {:?} {scope:?} {} {}", one.kind.name, one.instance_name, one.enabled, sorted(&one.config))

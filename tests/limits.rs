@@ -160,3 +160,65 @@ async fn limits_are_counted_over_tls_with_a_server_that_is_trusted() {
         assert_eq!(get(&gateway).await.status(), status, "verify {verify}, trusted {trusted}");
     }
 }
+
+/// What a server has in its only key.
+async fn counted(redis: &Redis) -> u64 {
+    let client = redis::Client::open(redis.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut connection).await.unwrap();
+    match keys.as_slice() {
+        [] => 0,
+        [key] => redis::cmd("GET").arg(key).query_async(&mut connection).await.unwrap(),
+        several => panic!("{several:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn between_two_exchanges_with_the_server_requests_are_counted_here() {
+    let Some(mut redis) = server().await else { return };
+    let plugin = limiting(&redis, &json!({"sync_rate": 3600, "fault_tolerant": false}));
+    let (gateway, _upstream) = gateway(&plugin).await;
+    assert_eq!(get(&gateway).await.status(), 200);
+    assert_eq!(counted(&redis).await, 0, "nothing was told yet");
+    redis.kill();
+    for (status, left) in [(200, "1"), (200, "0"), (429, "0")] {
+        let answer = get(&gateway).await;
+        assert_eq!(
+            (answer.status().as_u16(), &*header(&answer, "x-ratelimit-remaining-year")),
+            (status, left)
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gateways_that_count_for_themselves_meet_at_the_server() {
+    let Some(redis) = server().await else { return };
+    let plugin = limiting(&redis, &json!({"year": 5, "sync_rate": 0.05}));
+    let ((one, _a), (two, _b)) = (gateway(&plugin).await, gateway(&plugin).await);
+    for _ in 0..3 {
+        assert_eq!(get(&one).await.status(), 200);
+    }
+    eventually("the first told the server", async || counted(&redis).await == 3).await;
+    for (status, left) in [(200, "1"), (200, "0"), (429, "0")] {
+        let answer = get(&two).await;
+        assert_eq!(
+            (answer.status().as_u16(), &*header(&answer, "x-ratelimit-remaining-year")),
+            (status, left)
+        );
+    }
+    eventually("the second told it too", async || counted(&redis).await == 5).await;
+    eventually("the first learned of it", async || get(&one).await.status() == 429).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_told_is_told_later() {
+    let Some(mut redis) = server().await else { return };
+    let (gateway, _upstream) = gateway(&limiting(&redis, &json!({"sync_rate": 1}))).await;
+    for _ in 0..2 {
+        assert_eq!(get(&gateway).await.status(), 200);
+    }
+    redis.kill();
+    eventually("it was missed", async || gateway.stderr().contains("the Redis of a plugin failed")).await;
+    redis.restart().await;
+    eventually("it was told", async || counted(&redis).await == 2).await;
+}

@@ -8,6 +8,8 @@
     reason = "clippy exempts only the test functions themselves"
 )]
 
+#[path = "plain/echo.rs"]
+mod echo;
 #[path = "plain/failures.rs"]
 mod failures;
 mod support;

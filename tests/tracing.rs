@@ -8,6 +8,8 @@
     reason = "clippy exempts only the test functions themselves"
 )]
 
+#[path = "tracing/consulted.rs"]
+mod consulted;
 mod support;
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;

@@ -262,6 +262,36 @@ async fn what_the_admin_api_wrote_is_in_force_in_the_next_process() {
     assert!(code == 1 && stderr.contains("in use by another process"), "{stderr}");
 }
 
+/// The socket that listens at a port, as the system numbers it.
+fn listening(port: u16) -> Vec<String> {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let rows = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let ours = rows.filter(|row| row[1].ends_with(&format!(":{port:04X}")) && row[3] == "0A");
+    ours.map(|row| row[9].to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sockets_that_others_may_bind_and_those_at_paths_are_handed_over() {
+    use std::os::unix::fs::MetadataExt;
+    let upstream = Upstream::always(answer()).await;
+    let (port, dir) = (free().port(), tempfile::tempdir().unwrap());
+    let path = dir.path().join("socket");
+    let listen = format!("127.0.0.1:{port} reuseport, unix:{}", path.display());
+    let mut line = Line::start(&routes(&upstream, &upstream), &["--proxy-listen", &listen]).await;
+    let state = || (listening(port), std::fs::metadata(&path).unwrap().ino());
+    let before = state();
+    assert_eq!(before.0.len(), 1);
+    let first = line.current();
+    line.replace().await;
+    line.ended(first).await;
+    assert_eq!(state(), before, "bound anew");
+    let ask = async |mut client: Connection| {
+        client.request("POST /chat HTTP/1.1", chat("hi").to_string()).await.answer().await.status
+    };
+    assert_eq!(ask(Connection::open(([127, 0, 0, 1], port).into()).await).await, 200);
+    assert_eq!(ask(Connection::over(tokio::net::UnixStream::connect(&path).await.unwrap())).await, 200);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replaced_process_is_bounded_and_stops_when_told_to() {
     let gate = Gate::default();

@@ -28,27 +28,28 @@ pub fn format(content_type: Option<&str>) -> Result<Format> {
 
 /// The body as a JSON object.
 pub async fn to_json(format: Format, body: Bytes) -> Result<Bytes> {
-    let mut fields = Map::new();
-    match format {
+    let fields = match format {
         Format::Json => return Ok(body),
-        Format::Form => {
-            for (name, value) in form_urlencoded::parse(&body) {
-                let value = field(&name, &value);
-                fields.insert(name.into_owned(), value);
-            }
-        }
-        Format::Multipart(boundary) => {
-            let stream = tokio_stream::once(Ok::<_, std::convert::Infallible>(body));
-            let mut parts = multer::Multipart::new(stream, boundary);
-            while let Some(part) = parts.next_field().await.map_err(|error| unreadable(&error))? {
-                let name = part.name().unwrap_or_default().to_owned();
-                let value = part.text().await.map_err(|error| unreadable(&error))?;
-                let value = field(&name, &value);
-                fields.insert(name, value);
-            }
-        }
+        Format::Form => form_urlencoded::parse(&body).into_owned().collect(),
+        Format::Multipart(boundary) => parts(boundary, body).await?,
+    };
+    let typed = fields.into_iter().map(|(name, text)| {
+        let value = field(&name, &text);
+        (name, value)
+    });
+    Ok(Bytes::from(Value::Object(typed.collect::<Map<_, _>>()).to_string()))
+}
+
+/// The parts of a multipart body: their names and texts.
+pub async fn parts(boundary: String, body: Bytes) -> Result<Vec<(String, String)>> {
+    let stream = tokio_stream::once(Ok::<_, std::convert::Infallible>(body));
+    let mut parts = multer::Multipart::new(stream, boundary);
+    let mut fields = Vec::new();
+    while let Some(part) = parts.next_field().await.map_err(|error| unreadable(&error))? {
+        let name = part.name().unwrap_or_default().to_owned();
+        fields.push((name, part.text().await.map_err(|error| unreadable(&error))?));
     }
-    Ok(Bytes::from(Value::Object(fields).to_string()))
+    Ok(fields)
 }
 
 /// A form knows only texts: what reads as JSON of another type (a list of messages, a number) is

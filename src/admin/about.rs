@@ -56,13 +56,12 @@ pub async fn root(Shared(facts): Shared<Facts>) -> Response {
         (kind.name.to_owned(), about)
     });
     let available: Map<String, Value> = kinds.collect();
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let body = object!({
         "tagline": "Welcome to kong",
         "version": "3.10.0",
         "tollgate": env!("CARGO_PKG_VERSION"),
         "node_id": facts.node.to_string(),
-        "hostname": host.trim(),
+        "hostname": crate::node::hostname(),
         "configuration": {"database": facts.control.store().name(), "router_flavor": "traditional_compatible"},
         "plugins": {"available_on_server": available, "enabled_in_cluster": in_use(&facts)},
     });

@@ -58,9 +58,7 @@ async fn serve(facts: &Facts, request: Request) -> Result<Answer, Fault> {
 /// read everything want to be told.
 const ABSENT: &[&str] = &[
     "upstreams",
-    "certificates",
     "ca_certificates",
-    "snis",
     "vaults",
     "keys",
     "key-sets",

@@ -130,7 +130,10 @@ pub async fn serve(
         stream: false,
         account: None,
     });
-    phases::run(&entry, Phase::Body, x, client.head_mut()).await?;
+    if let Err(stop) = phases::run(&entry, Phase::Body, x, client.head_mut()).await {
+        let body = x.ai.as_ref().map(|ai| ai.doc.bytes()).unwrap_or_default();
+        return Err(stop.with_body(&body));
+    }
     attempts(connections, client, x, &targets).await?;
     Ok(())
 }
@@ -190,11 +193,7 @@ async fn read(
     (targets, limit): (&Targets, usize),
     patience: Patience,
 ) -> Result<Doc> {
-    let from = Instant::now();
-    let most = x.body_limit(limit);
-    let body = client.body(most, patience, &mut x.held).await;
-    x.answer.waited += from.elapsed();
-    let mut body = body.map_err(|error| x.over_bound(error, limit))?;
+    let mut body = x.read_body(client, limit, patience).await?;
     if x.chain().rewrites() {
         body = Box::pin(phases::rewrite_request(connections, client.head(), x, body)).await?;
     }

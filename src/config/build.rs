@@ -1,10 +1,11 @@
 //! Checked items, typed.
 
-use super::entities::{Consumer, Document, Plugin};
+use super::entities::{Certificate, Consumer, Document, Plugin};
 use super::items::Item;
 use super::problems::Problem;
-use super::records::{ACLS, CONSUMERS, GROUPS, KEYS, PLUGINS, ROUTES, SERVICES};
+use super::records::{ACLS, CERTIFICATES, CONSUMERS, GROUPS, KEYS, PLUGINS, ROUTES, SERVICES, SNIS};
 use super::schema::Record;
+use super::secret::wipe;
 use super::vault::{self, Env};
 use crate::plugins;
 use serde::de::DeserializeOwned;
@@ -28,7 +29,15 @@ pub fn build(mut items: Vec<Item>, env: Env<'_>) -> Result<Document, Vec<Problem
             CONSUMERS => document.consumers.extend(consumer(item, &ids, &mut list)),
             GROUPS => document.consumer_groups.extend(typed(item, &mut list)),
             PLUGINS => document.plugins.extend(plugin(item, &ids, &mut secrets)),
+            CERTIFICATES => document.certificates.extend(certificate(item, env)),
             _ => {}
+        }
+    }
+    for item in items.iter().filter(|item| item.collection.name == SNIS) {
+        let id = item.refers_to("certificate").and_then(|at| ids.get(at));
+        let shown = document.certificates.iter_mut().find(|certificate| Some(&certificate.id) == id);
+        if let (Some(certificate), Some(name)) = (shown, item.text("name")) {
+            certificate.snis.push(name.to_owned());
         }
     }
     attach(&items, &ids, &mut document.consumers);
@@ -66,6 +75,20 @@ fn plugin(item: &Item, ids: &[Uuid], secrets: &mut Secrets<'_>) -> Option<Plugin
         config,
         path: item.path.clone(),
     })
+}
+
+fn certificate(item: &Item, env: Env<'_>) -> Option<Certificate> {
+    let mut value = Value::Object(item.value.clone());
+    vault::resolve(&(item.collection.record)(), &mut value, &item.path, env);
+    let made = Certificate {
+        id: item.id,
+        cert: value.get("cert")?.as_str()?.to_owned(),
+        key: value.get("key")?.as_str()?.into(),
+        snis: Vec::new(),
+        path: item.path.clone(),
+    };
+    wipe(&mut value);
+    Some(made)
 }
 
 fn consumer(item: &Item, ids: &[Uuid], list: &mut Vec<Problem>) -> Option<Consumer> {

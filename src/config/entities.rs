@@ -18,6 +18,7 @@ pub struct Document {
     pub plugins: Vec<Plugin>,
     pub consumers: Vec<Consumer>,
     pub consumer_groups: Vec<ConsumerGroup>,
+    pub certificates: Vec<Certificate>,
 }
 
 /// An upstream service; AI routes take only its timeouts and its name.
@@ -140,4 +141,17 @@ impl fmt::Debug for Consumer {
 pub struct ConsumerGroup {
     pub id: Uuid,
     pub name: String,
+}
+
+/// A certificate for clients of its names.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    pub id: Uuid,
+    /// In PEM, as is the key.
+    pub cert: String,
+    pub key: Secret,
+    /// The server names that it is shown to.
+    pub snis: Vec<String>,
+    /// Where it stands in its file.
+    pub path: String,
 }

@@ -16,9 +16,7 @@ use uuid::Uuid;
 pub const FOREIGN_KINDS: &[&str] = &[
     "upstreams",
     "targets",
-    "certificates",
     "ca_certificates",
-    "snis",
     "vaults",
     "keys",
     "key_sets",

@@ -5,6 +5,8 @@ use super::problems::Problems;
 use super::route_paths;
 use super::rules::{get, is_set};
 use super::schema::{Conditional, Field, Kind, Match, Record, Rule};
+use super::vault::is_reference;
+use crate::listen::pem;
 use crate::plugins::{self, PluginKind};
 use serde_json::{Map, Value, json};
 
@@ -66,6 +68,14 @@ pub static COLLECTIONS: &[Collection] = &[
         foreign: &[("consumer", CONSUMERS)],
         record: membership,
     },
+    Collection { name: CERTIFICATES, key: None, unique: &[], foreign: &[], record: certificate },
+    Collection {
+        name: SNIS,
+        key: Some("name"),
+        unique: &["name"],
+        foreign: &[("certificate", CERTIFICATES)],
+        record: sni,
+    },
 ];
 
 /// The names of the collections.
@@ -82,6 +92,10 @@ pub const GROUPS: &str = "consumer_groups";
 pub const KEYS: &str = "keyauth_credentials";
 /// See [`SERVICES`].
 pub const ACLS: &str = "acls";
+/// See [`SERVICES`].
+pub const CERTIFICATES: &str = "certificates";
+/// See [`SERVICES`].
+pub const SNIS: &str = "snis";
 
 /// The collection of that name.
 pub fn find(name: &str) -> Option<&'static Collection> {
@@ -167,8 +181,12 @@ fn service() -> Record {
 
 /// Ignoring these would silently trust, or be trusted by, the wrong peer.
 fn no_certificates(service: &Value, out: &mut Problems<'_>) {
-    for name in ["ca_certificates", "client_certificate"] {
-        if is_set(service.get(name)) {
+    refuse(&["ca_certificates", "client_certificate"], service, out);
+}
+
+fn refuse(names: &[&str], entity: &Value, out: &mut Problems<'_>) {
+    for name in names {
+        if is_set(entity.get(*name)) {
             out.at(name).push("not supported by this gateway");
         }
     }
@@ -315,5 +333,41 @@ fn membership() -> Record {
     entity(vec![
         Field::text("group").required().doc("Name of the group."),
         Field::new("consumer", Kind::Foreign(CONSUMERS)).required().doc("Who belongs to it."),
+    ])
+}
+
+fn certificate() -> Record {
+    entity(vec![
+        Field::text("cert")
+            .required()
+            .referenceable()
+            .shown()
+            .doc("The certificate and those that it rests on, in PEM."),
+        Field::text("key").required().referenceable().doc("Its key, in PEM."),
+        Field::new("cert_alt", Kind::Any).doc("Not supported."),
+        Field::new("key_alt", Kind::Any).secret().doc("Not supported."),
+    ])
+    .rules(vec![Rule::Check(no_alternative), Rule::Check(key_fits)])
+}
+
+fn no_alternative(certificate: &Value, out: &mut Problems<'_>) {
+    refuse(&["cert_alt", "key_alt"], certificate, out);
+}
+
+/// What stands in a vault is looked at when it is read.
+fn key_fits(certificate: &Value, out: &mut Problems<'_>) {
+    let literal = |name| get(certificate, name).and_then(Value::as_str).filter(|text| !is_reference(text));
+    let (Some(cert), Some(key)) = (literal("cert"), literal("key")) else { return };
+    if let Err(wrong) = pem::certify(cert.as_bytes(), key.as_bytes()) {
+        out.at(if wrong.is_of_key() { "key" } else { "cert" }).push(wrong.to_string());
+    }
+}
+
+fn sni() -> Record {
+    entity(vec![
+        Field::checked("name", formats::sni).required().doc(
+            "Server name that clients ask for; `*` may stand at one of its ends, or alone for all others.",
+        ),
+        Field::new("certificate", Kind::Foreign(CERTIFICATES)).required().doc("What they are shown."),
     ])
 }

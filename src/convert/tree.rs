@@ -4,7 +4,9 @@ use super::Form;
 use super::lean::Lean;
 use crate::config::items::Item;
 use crate::config::manifests::Note;
-use crate::config::records::{self, ACLS, CONSUMERS, GROUPS, KEYS, PLUGINS, ROUTES, SERVICES};
+use crate::config::records::{
+    self, ACLS, CERTIFICATES, CONSUMERS, GROUPS, KEYS, PLUGINS, ROUTES, SERVICES, SNIS,
+};
 use crate::config::schema::Record;
 use crate::plugins;
 use serde_json::{Map, Value, json};
@@ -12,7 +14,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The order of the collections, in the file and inside entities.
-const ORDER: &[&str] = &[SERVICES, ROUTES, PLUGINS, CONSUMERS, GROUPS, KEYS, ACLS];
+const ORDER: &[&str] = &[SERVICES, ROUTES, PLUGINS, CONSUMERS, GROUPS, KEYS, ACLS, CERTIFICATES, SNIS];
 
 /// Fields that are written first, or in the place of others.
 const FIRST: &[&str] = &["name", "username", "custom_id", "key", "group"];

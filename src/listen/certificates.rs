@@ -1,14 +1,12 @@
-//! Certificates and their keys, from files, chosen by the name that a client asks for.
+//! Certificates and their keys, from files and from the configuration, chosen by the name that a client asks for.
 //!
 //! Files are read again when they have changed; what is broken then leaves what was there in force.
 //! Nothing of a key is ever shown: errors name files.
 
+use super::pem::{self, Wrong};
 use arc_swap::ArcSwap;
-use rustls::crypto::ring;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::fmt;
@@ -25,29 +23,70 @@ pub struct Pair {
     pub key: PathBuf,
 }
 
-/// All certificates.
+/// Certificates by name.
+#[derive(Debug, Default)]
+pub struct Named {
+    exact: HashMap<String, Arc<CertifiedKey>>,
+    /// By what follows `*.`.
+    below: HashMap<String, Arc<CertifiedKey>>,
+    /// By what goes before `.*`.
+    above: HashMap<String, Arc<CertifiedKey>>,
+    /// The one for `*`: whoever else asks.
+    rest: Option<Arc<CertifiedKey>>,
+    first: Option<Arc<CertifiedKey>>,
+}
+
+impl Named {
+    /// Of two for one name the first in the list is served.
+    pub fn new(all: &[(Vec<String>, Arc<CertifiedKey>)]) -> Self {
+        let mut named = Self { first: all.first().map(|(_, key)| key.clone()), ..Self::default() };
+        for (names, key) in all.iter().rev() {
+            for name in names {
+                let name = name.to_ascii_lowercase();
+                if name == "*" {
+                    named.rest = Some(key.clone());
+                } else if let Some(parent) = name.strip_prefix("*.") {
+                    named.below.insert(parent.to_owned(), key.clone());
+                } else if let Some(start) = name.strip_suffix(".*") {
+                    named.above.insert(start.to_owned(), key.clone());
+                } else {
+                    named.exact.insert(name, key.clone());
+                }
+            }
+        }
+        named
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    fn find(&self, name: &str) -> Option<&Arc<CertifiedKey>> {
+        let below = || name.split_once('.').and_then(|(_, parent)| self.below.get(parent));
+        let above = || name.rsplit_once('.').and_then(|(start, _)| self.above.get(start));
+        self.exact.get(name).or_else(below).or_else(above)
+    }
+}
+
+/// Gives the certificates of the configuration in force.
+pub type Declared = Box<dyn Fn() -> Arc<Named> + Send + Sync>;
+
+/// All certificates: those of files, and those that the configuration declares, which come first.
 pub struct Shelf {
     pairs: Vec<Pair>,
     /// What the files held when they were last looked at.
     read: Mutex<Vec<Vec<u8>>>,
-    served: ArcSwap<Served>,
-}
-
-/// The certificates by name. The first of all is for clients that name none, or one that we do not have.
-#[derive(Debug)]
-struct Served {
-    exact: HashMap<String, Arc<CertifiedKey>>,
-    /// By what follows `*.`.
-    below: HashMap<String, Arc<CertifiedKey>>,
-    first: Arc<CertifiedKey>,
+    served: ArcSwap<Named>,
+    declared: Declared,
 }
 
 impl Shelf {
     /// Reads all files; an error names the first that is wrong.
-    pub fn open(pairs: &[Pair]) -> Result<Self, String> {
+    pub fn open(pairs: &[Pair], declared: Declared) -> Result<Self, String> {
         let read = contents(pairs)?;
         let served = ArcSwap::from_pointee(served(pairs, &read)?);
-        Ok(Self { pairs: pairs.to_vec(), read: Mutex::new(read), served })
+        Ok(Self { pairs: pairs.to_vec(), read: Mutex::new(read), served, declared })
     }
 
     /// Looks at the files again. `true`: they have changed, and what they hold now is in force.
@@ -65,20 +104,19 @@ impl Shelf {
         Ok(true)
     }
 
-    fn find(&self, name: Option<&str>) -> Arc<CertifiedKey> {
-        let served = self.served.load();
+    /// The one for a name; else the one for all others, the first file's, the first at all.
+    fn find(&self, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
+        let (declared, served) = ((self.declared)(), self.served.load());
         let name = name.map(str::to_ascii_lowercase);
-        let found = name.as_deref().and_then(|name| {
-            let below = name.split_once('.').and_then(|(_, parent)| served.below.get(parent));
-            served.exact.get(name).or(below)
-        });
-        found.unwrap_or(&served.first).clone()
+        let found = name.as_deref().and_then(|name| declared.find(name).or_else(|| served.find(name)));
+        let other = || declared.rest.as_ref().or(served.first.as_ref()).or(declared.first.as_ref());
+        found.or_else(other).cloned()
     }
 }
 
 impl ResolvesServerCert for Shelf {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.find(hello.server_name()))
+        self.find(hello.server_name())
     }
 }
 
@@ -93,52 +131,18 @@ fn contents(pairs: &[Pair]) -> Result<Vec<Vec<u8>>, String> {
     files.map(|path| std::fs::read(path).map_err(|error| told(path, &error.to_string()))).collect()
 }
 
-fn served(pairs: &[Pair], read: &[Vec<u8>]) -> Result<Served, String> {
+fn served(pairs: &[Pair], read: &[Vec<u8>]) -> Result<Named, String> {
     let mut all = Vec::with_capacity(pairs.len());
     for (pair, files) in pairs.iter().zip(read.chunks_exact(2)) {
         let [cert, key] = files else { continue };
-        all.push((pair, certified(pair, cert, key)?));
+        let made = pem::certify(cert, key).and_then(|key| Ok((pem::names(&key)?, key)));
+        all.push(made.map_err(|wrong| match wrong {
+            Wrong::OtherKey => told(&pair.key, &format!("{wrong} in {}", pair.cert.display())),
+            _ if wrong.is_of_key() => told(&pair.key, &wrong.to_string()),
+            _ => told(&pair.cert, &wrong.to_string()),
+        })?);
     }
-    let Some((_, first)) = all.first() else { return Err("tls.certificates is empty".to_owned()) };
-    let mut served = Served { exact: HashMap::new(), below: HashMap::new(), first: first.clone() };
-    for (pair, key) in all.iter().rev() {
-        // Of two for one name the first in the list is served.
-        for name in names(pair, key)? {
-            match name.strip_prefix("*.") {
-                Some(parent) => served.below.insert(parent.to_owned(), key.clone()),
-                None => served.exact.insert(name, key.clone()),
-            };
-        }
-    }
-    Ok(served)
-}
-
-fn certified(pair: &Pair, cert: &[u8], key: &[u8]) -> Result<Arc<CertifiedKey>, String> {
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(cert).collect();
-    let chain = chain.map_err(|_| told(&pair.cert, "is no PEM"))?;
-    if chain.is_empty() {
-        return Err(told(&pair.cert, "holds no certificate"));
-    }
-    // What the parser would say of a key is kept to itself.
-    let key =
-        PrivateKeyDer::from_pem_slice(key).map_err(|_| told(&pair.key, "holds no private key in PEM"))?;
-    CertifiedKey::from_der(chain, key, &ring::default_provider()).map(Arc::new).map_err(|error| match error {
-        rustls::Error::InconsistentKeys(_) => {
-            told(&pair.key, &format!("is not the key of the certificate in {}", pair.cert.display()))
-        }
-        rustls::Error::InvalidCertificate(_) => told(&pair.cert, "holds no certificate that can be read"),
-        _ => {
-            told(&pair.key, "holds a private key of a kind that is not supported: use RSA, ECDSA or Ed25519")
-        }
-    })
-}
-
-/// The names that a certificate is for.
-fn names(pair: &Pair, key: &CertifiedKey) -> Result<Vec<String>, String> {
-    let wrong = || told(&pair.cert, "holds no certificate that can be read");
-    let leaf = key.cert.first().ok_or_else(wrong)?;
-    let leaf = webpki::EndEntityCert::try_from(leaf).map_err(|_| wrong())?;
-    Ok(leaf.valid_dns_names().map(str::to_ascii_lowercase).collect())
+    Ok(Named::new(&all))
 }
 
 fn told(path: &Path, what: &str) -> String {

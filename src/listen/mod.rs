@@ -11,6 +11,7 @@ pub mod certificates;
 pub mod connection;
 pub mod front;
 pub mod head;
+pub mod pem;
 pub mod preamble;
 pub mod tls;
 

@@ -12,7 +12,7 @@ struct Id {
 }
 
 #[derive(Serialize)]
-pub(super) struct RouteFields<'a> {
+pub struct RouteFields<'a> {
     id: Uuid,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
@@ -40,7 +40,7 @@ pub(super) struct RouteFields<'a> {
 }
 
 /// A route's fields.
-pub(super) fn route(route: &Route) -> RouteFields<'_> {
+pub fn route(route: &Route) -> RouteFields<'_> {
     RouteFields {
         id: route.id,
         name: route.name.as_deref(),
@@ -65,7 +65,7 @@ pub(super) fn route(route: &Route) -> RouteFields<'_> {
 }
 
 #[derive(Serialize)]
-pub(super) struct ServiceFields<'a> {
+pub struct ServiceFields<'a> {
     id: Uuid,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
@@ -87,7 +87,7 @@ pub(super) struct ServiceFields<'a> {
 }
 
 /// A service's fields.
-pub(super) fn service(service: &Service) -> ServiceFields<'_> {
+pub fn service(service: &Service) -> ServiceFields<'_> {
     ServiceFields {
         id: service.id,
         name: service.name.as_deref(),
@@ -108,7 +108,7 @@ pub(super) fn service(service: &Service) -> ServiceFields<'_> {
 
 /// Without its keys and groups.
 #[derive(Serialize)]
-pub(super) struct ConsumerFields<'a> {
+pub struct ConsumerFields<'a> {
     id: Uuid,
     #[serde(skip_serializing_if = "Option::is_none")]
     username: Option<&'a str>,
@@ -119,7 +119,7 @@ pub(super) struct ConsumerFields<'a> {
 }
 
 /// A consumer's fields.
-pub(super) fn consumer(consumer: &Consumer) -> ConsumerFields<'_> {
+pub fn consumer(consumer: &Consumer) -> ConsumerFields<'_> {
     ConsumerFields {
         id: consumer.id,
         username: consumer.username.as_deref(),

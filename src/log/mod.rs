@@ -1,8 +1,8 @@
 //! The log of exchanges: Kong's record, and where it is written.
 
 pub mod ai;
-mod entity;
-mod part;
+pub mod entity;
+pub mod part;
 pub mod queue;
 pub mod record;
 pub mod sink;

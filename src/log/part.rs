@@ -7,12 +7,13 @@ use std::borrow::Cow;
 use std::fmt::{self, Display};
 
 /// What stands in a credential's place.
-pub(super) const REDACTED: &str = "REDACTED";
+pub const REDACTED: &str = "REDACTED";
 
 /// A map of lower-case names; a name that came several times has an array of values.
-pub(super) struct Headers<'a> {
-    pub(super) map: &'a HeaderMap,
-    pub(super) hidden: &'a [&'a str],
+pub struct Headers<'a> {
+    pub map: &'a HeaderMap,
+    /// Names of those that hold credentials.
+    pub hidden: &'a [&'a str],
 }
 
 impl Serialize for Headers<'_> {
@@ -39,17 +40,25 @@ fn text(value: &HeaderValue) -> Cow<'_, str> {
     String::from_utf8_lossy(value.as_bytes())
 }
 
-/// The arguments of a URI: an argument without `=` is true, a repeated one is an array.
-pub(super) struct Query<'a> {
-    pub(super) uri: &'a str,
-    pub(super) hidden: &'a [&'a str],
+/// The arguments of a URI, or of a form: an argument without `=` is true, a repeated one is an array.
+pub struct Arguments<'a> {
+    /// `a=1&b`.
+    pub text: &'a str,
+    /// Names of those that hold credentials.
+    pub hidden: &'a [&'a str],
 }
 
-impl Serialize for Query<'_> {
+impl<'a> Arguments<'a> {
+    /// Those of a URI.
+    pub fn of(uri: &'a str, hidden: &'a [&'a str]) -> Self {
+        Self { text: uri.split_once('?').map_or("", |(_, query)| query), hidden }
+    }
+}
+
+impl Serialize for Arguments<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let query = self.uri.split_once('?').map_or("", |(_, query)| query);
         let mut arguments: Vec<(Cow<'_, str>, Vec<Argument<'_>>)> = Vec::new();
-        for piece in query.split('&') {
+        for piece in self.text.split('&') {
             let (name, value) = parse(piece);
             if name.is_empty() {
                 continue;
@@ -91,9 +100,9 @@ fn parse(piece: &str) -> (Cow<'_, str>, Argument<'_>) {
 
 /// A URI in which the values of hidden arguments are replaced.
 #[derive(Clone, Copy)]
-pub(super) struct Redacted<'a> {
-    pub(super) uri: &'a str,
-    pub(super) hidden: &'a [&'a str],
+pub struct Redacted<'a> {
+    pub uri: &'a str,
+    pub hidden: &'a [&'a str],
 }
 
 impl Display for Redacted<'_> {
@@ -120,11 +129,11 @@ impl Serialize for Redacted<'_> {
 }
 
 /// A whole URL. Kong always writes the port.
-pub(super) struct Url<'a> {
-    pub(super) scheme: &'a str,
-    pub(super) host: &'a str,
-    pub(super) port: u16,
-    pub(super) uri: Redacted<'a>,
+pub struct Url<'a> {
+    pub scheme: &'a str,
+    pub host: &'a str,
+    pub port: u16,
+    pub uri: Redacted<'a>,
 }
 
 impl Serialize for Url<'_> {
@@ -135,7 +144,7 @@ impl Serialize for Url<'_> {
 }
 
 /// The upstream's statuses in one string, as nginx writes them: `502, 200`.
-pub(super) struct Statuses<'a>(pub(super) &'a [u16]);
+pub struct Statuses<'a>(pub(super) &'a [u16]);
 
 impl Serialize for Statuses<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -220,7 +229,7 @@ mod tests {
             ("/chat?%FF=%ff", json!({"\u{FFFD}": "\u{FFFD}"})),
         ];
         for (uri, expected) in table {
-            assert_eq!(value(&Query { uri, hidden: &["key"] }), expected, "{uri}");
+            assert_eq!(value(&Arguments::of(uri, &["key"])), expected, "{uri}");
         }
     }
 

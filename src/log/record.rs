@@ -5,7 +5,7 @@
 
 use super::ai::{Ai, Parts};
 use super::entity;
-use super::part::{Headers, Query, Redacted, Statuses, Url};
+use super::part::{Arguments, Headers, Redacted, Statuses, Url};
 use crate::config::entities::{Consumer, Route, Service};
 use http::HeaderMap;
 use serde::Serialize;
@@ -156,7 +156,7 @@ impl Serialize for Request<'_> {
         out.serialize_field("id", self.id)?;
         out.serialize_field("uri", &uri)?;
         out.serialize_field("url", &url)?;
-        out.serialize_field("querystring", &Query { uri: self.uri, hidden: self.hidden })?;
+        out.serialize_field("querystring", &Arguments::of(self.uri, self.hidden))?;
         out.serialize_field("method", self.method)?;
         out.serialize_field("headers", &Headers { map: self.headers, hidden: self.hidden })?;
         out.serialize_field("size", &self.size)?;

@@ -20,7 +20,7 @@ use http::{HeaderMap, header};
 use pingora::http::ResponseHeader;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The largest answer of a service that is held in memory.
 const LIMIT: usize = 64 * 1024 * 1024;
@@ -36,10 +36,12 @@ pub async fn serve(
     let Some(upstream) = &entry.upstream else {
         return Err(Error::new(Kind::NoService, "no Service found with those values").into());
     };
-    let body = read(client, x, patience).await?;
+    let limit = x.chain().body_limit.unwrap_or_default();
+    let body = x.read_body(client, limit, patience).await?;
     let head = client.head().clone();
     let body = phases::rewrite_request(connections, &head, x, body).await?;
-    phases::run(&entry, Phase::Body, x, client.head_mut()).await?;
+    let gone_on = phases::run(&entry, Phase::Body, x, client.head_mut()).await;
+    gone_on.map_err(|stop| stop.with_body(&body))?;
     let request = encode(client, x, upstream, body);
     forward(connections, client, x, (&entry, upstream, &request)).await.map_err(Stop::Error)
 }
@@ -71,15 +73,6 @@ async fn forward(
     rewritten::send(&mut down, head, whole).await;
     x.answer.client_gone = down.gone;
     Ok(())
-}
-
-async fn read(client: &mut Client<'_>, x: &mut Exchange, patience: Patience) -> Result<Bytes> {
-    let limit = x.chain().body_limit.unwrap_or_default();
-    let from = Instant::now();
-    let most = x.body_limit(limit);
-    let body = client.body(most, patience, &mut x.held).await;
-    x.answer.waited += from.elapsed();
-    body.map_err(|error| x.over_bound(error, limit))
 }
 
 /// The request as the service sees it.

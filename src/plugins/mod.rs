@@ -128,6 +128,8 @@ pub enum Step {
     Fail(Error),
     /// The request ends here, with an answer of the plugin's own.
     Reply(Box<Reply>),
+    /// The request ends here, and the answer shows it.
+    Echo(Box<Echo>),
 }
 
 impl From<Result<()>> for Step {
@@ -144,10 +146,30 @@ pub struct Reply {
     pub body: Bytes,
 }
 
+/// An answer that shows the request.
+pub struct Echo {
+    pub status: u16,
+    pub message: Option<String>,
+    /// The request's body, if it was read already.
+    pub body: Option<Bytes>,
+}
+
 /// Why a request ends before its upstream was asked.
 pub enum Stop {
     Error(Error),
     Reply(Box<Reply>),
+    Echo(Box<Echo>),
+}
+
+impl Stop {
+    /// The same, of a request whose body was read.
+    #[must_use]
+    pub fn with_body(mut self, body: &Bytes) -> Self {
+        if let Self::Echo(echo) = &mut self {
+            echo.body = Some(body.clone());
+        }
+        self
+    }
 }
 
 impl From<Error> for Stop {

@@ -2,6 +2,7 @@
 
 mod counter;
 mod shared;
+mod synced;
 
 use super::redis;
 use super::{Conf, Plugin, PluginKind, Reply, Step, Steps};
@@ -17,6 +18,7 @@ use pingora::http::RequestHeader;
 use serde_json::{Map, Value, json};
 use shared::Counters;
 use std::sync::Arc;
+use std::time::Duration;
 use uuid::Uuid;
 
 /// Its entry in the list of plugins.
@@ -53,7 +55,7 @@ pub fn schema() -> Record {
         Field::number("sync_rate", f64::MIN, f64::MAX)
             .required()
             .default(-1)
-            .doc("Accepted; every request is counted in the store at once, as with -1."),
+            .doc("Seconds between two exchanges with the server, requests being counted here; -1: it is asked for each."),
     ]);
     fields.extend(old_redis_fields());
     Record::new(fields).rules(vec![Rule::Check(check_config)])
@@ -149,6 +151,7 @@ struct Settings {
     policy: Policy,
     fault_tolerant: bool,
     redis: redis::Settings,
+    sync_rate: f64,
     hide_client_headers: bool,
     error_code: u16,
     error_message: String,
@@ -188,7 +191,9 @@ fn build(conf: Conf<'_>) -> Built<Arc<dyn Plugin>> {
         Policy::Redis => {
             let link = redis::Link::open(settings.redis.clone());
             let link = link.map_err(|why| Error::new(ErrorKind::Unsupported, why))?;
-            Some(Counters::new(link, conf.route, conf.service))
+            // Below zero only -1 is left, and no duration that is too long is meant.
+            let rate = Duration::try_from_secs_f64(settings.sync_rate).ok();
+            Some(Counters::new(link, conf.route, conf.service, rate))
         }
     };
     let limit = |period: Period| {

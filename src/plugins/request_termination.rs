@@ -1,11 +1,11 @@
 //! request-termination: answers for the upstream.
 
-use super::{Conf, Plugin, PluginKind, Reply, Step};
+use super::{Conf, Echo, Plugin, PluginKind, Reply, Step};
 use crate::config::formats;
 use crate::config::problems::Problems;
 use crate::config::rules::{get, is_set};
 use crate::config::schema::{Field, Record, Rule};
-use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::error::Result;
 use crate::exchange::Exchange;
 use bytes::Bytes;
 use pingora::http::RequestHeader;
@@ -30,7 +30,8 @@ pub fn schema() -> Record {
         Field::text("message").doc("Message, in the gateway's own shape of an answer."),
         Field::text("content_type").doc("Content type of `body`."),
         Field::text("body").doc("The whole body, instead of a message."),
-        Field::flag("echo", false).doc("Whether the answer is a copy of the request."),
+        Field::flag("echo", false)
+            .doc("Whether the answer shows the request, with a body of at most 1 MiB; for debugging."),
         Field::checked("trigger", formats::header_name)
             .doc("Header or parameter without which requests pass."),
     ])
@@ -65,24 +66,46 @@ struct Settings {
 
 struct Termination {
     status: u16,
-    content_type: String,
-    body: Bytes,
+    answer: Answer,
     trigger: Option<String>,
+}
+
+enum Answer {
+    /// A body and its type; `None`: there is none.
+    Fixed(Option<String>, Bytes),
+    /// The request, beside a message.
+    Echo(Option<String>),
 }
 
 fn build(conf: Conf<'_>) -> Result<Arc<dyn Plugin>> {
     let settings: Settings = conf.read()?;
-    if settings.echo {
-        return Err(Error::new(ErrorKind::Unsupported, "echo: is not served by this release of tollgate"));
-    }
     let status = settings.status_code;
-    let reason = http::StatusCode::from_u16(status).ok().and_then(|code| code.canonical_reason());
-    let message = settings.message.unwrap_or_else(|| reason.unwrap_or_default().to_owned());
-    let (content_type, body) = match settings.body {
-        Some(body) => (settings.content_type.unwrap_or_else(|| JSON.to_owned()), body),
-        None => (JSON.to_owned(), serde_json::json!({"message": message}).to_string()),
+    let message = settings.message.or_else(|| usual(status).map(str::to_owned));
+    let answer = match (settings.body, message) {
+        (_, message) if settings.echo => Answer::Echo(message),
+        (Some(body), _) => {
+            Answer::Fixed(Some(settings.content_type.unwrap_or_else(|| JSON.to_owned())), body.into())
+        }
+        (None, Some(message)) => {
+            let body = serde_json::json!({"message": message}).to_string();
+            Answer::Fixed(Some(JSON.to_owned()), body.into())
+        }
+        (None, None) => Answer::Fixed(None, Bytes::new()),
     };
-    Ok(Arc::new(Termination { status, content_type, body: body.into(), trigger: settings.trigger }))
+    Ok(Arc::new(Termination { status, answer, trigger: settings.trigger }))
+}
+
+/// What Kong says where the configuration gives no message; of other statuses, nothing.
+fn usual(status: u16) -> Option<&'static str> {
+    Some(match status {
+        401 => "Unauthorized",
+        404 => "Not found",
+        405 => "Method not allowed",
+        500 => "An unexpected error occurred",
+        502 => "Bad Gateway",
+        503 => "Service unavailable",
+        _ => return None,
+    })
 }
 
 impl Plugin for Termination {
@@ -94,7 +117,15 @@ impl Plugin for Termination {
                 return Step::Next;
             }
         }
-        let content_type = Some(self.content_type.clone());
-        Step::Reply(Box::new(Reply { status: self.status, content_type, body: self.body.clone() }))
+        let status = self.status;
+        match &self.answer {
+            Answer::Fixed(content_type, body) => {
+                let (content_type, body) = (content_type.clone(), body.clone());
+                Step::Reply(Box::new(Reply { status, content_type, body }))
+            }
+            Answer::Echo(message) => {
+                Step::Echo(Box::new(Echo { status, message: message.clone(), body: None }))
+            }
+        }
     }
 }

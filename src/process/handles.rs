@@ -4,12 +4,18 @@
 //! The invariant: whatever is in here is open without a gap from the first process to the last. A
 //! connection that nobody has accepted yet waits in the socket, which outlives the process.
 
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+
+/// How many connections may wait at a socket; the system has a bound of its own.
+const BACKLOG: i32 = 65_535;
 
 /// The table.
 #[derive(Default)]
@@ -38,14 +44,41 @@ impl Handles {
 
     /// The listener at an address: handed over, or bound now.
     pub fn listener(&self, address: SocketAddr, what: &str) -> Result<TcpListener, String> {
-        let name = format!("tcp {address}");
-        let socket = self.take(&name).map_or_else(|| TcpListener::bind(address), |file| Ok(file.into()));
-        let ready = socket.and_then(|socket| {
-            socket.set_nonblocking(true)?;
-            self.hold(&name, &socket)?;
-            Ok(socket)
-        });
+        self.tcp(address, what, || TcpListener::bind(address))
+    }
+
+    /// The same, at an address that other processes may bind, too.
+    pub fn shared_listener(&self, address: SocketAddr, what: &str) -> Result<TcpListener, String> {
+        self.tcp(address, what, || bind_shared(address))
+    }
+
+    /// The listener at a path: handed over, or bound now, in the place of one that was left there.
+    pub fn unix_listener(&self, path: &Path, what: &str) -> Result<UnixListener, String> {
+        let ready = self.open(&format!("unix {}", path.display()), || bind_path(path));
+        let ready = ready.and_then(|socket| socket.set_nonblocking(true).map(|()| socket));
+        ready.map_err(|error| format!("{what} cannot listen on unix:{}: {error}", path.display()))
+    }
+
+    fn tcp(
+        &self,
+        address: SocketAddr,
+        what: &str,
+        bind: impl FnOnce() -> io::Result<TcpListener>,
+    ) -> Result<TcpListener, String> {
+        let ready = self.open(&format!("tcp {address}"), bind);
+        let ready = ready.and_then(|socket| socket.set_nonblocking(true).map(|()| socket));
         ready.map_err(|error| format!("{what} cannot listen on {address}: {error}"))
+    }
+
+    /// What was handed over under a name, or else is made now; held for the next process.
+    fn open<S: AsFd + From<OwnedFd>>(
+        &self,
+        name: &str,
+        make: impl FnOnce() -> io::Result<S>,
+    ) -> io::Result<S> {
+        let socket = self.take(name).map_or_else(make, |file| Ok(file.into()))?;
+        self.hold(name, &socket)?;
+        Ok(socket)
     }
 
     /// The lock that another process handed over under a name; `hold` keeps it for the next one.
@@ -70,10 +103,28 @@ impl Handles {
     }
 }
 
+fn bind_shared(address: SocketAddr) -> io::Result<TcpListener> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    sockopt::set_socket_reuseport(&socket, true)?;
+    rustix::net::bind(&socket, &address)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn bind_path(path: &Path) -> io::Result<UnixListener> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => UnixListener::bind(path),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::net::TcpStream;
+    use std::os::unix::net::UnixStream;
 
     #[test]
     fn a_listener_lives_on_in_the_next_table() {
@@ -92,6 +143,36 @@ mod tests {
         drop(listener);
         next.release();
         assert!(TcpStream::connect(port).is_err(), "nobody holds it any more");
+    }
+
+    #[test]
+    fn a_path_and_a_shared_port_live_on_in_the_next_table() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let (first, address): (_, SocketAddr) = (Handles::default(), ([127, 0, 0, 1], 0).into());
+        let shared = first.shared_listener(address, "test").unwrap();
+        let (port, by_path) = (shared.local_addr().unwrap(), first.unix_listener(&path, "test").unwrap());
+        let _other = bind_shared(port).expect("another process may bind it, too");
+        let _waiting = UnixStream::connect(&path).unwrap();
+        let next = Handles::inherited(first.all().unwrap());
+        drop((shared, by_path));
+        first.release();
+        assert_eq!(next.shared_listener(address, "test").unwrap().local_addr().unwrap(), port);
+        let by_path = next.unix_listener(&path, "test").unwrap();
+        by_path.set_nonblocking(false).unwrap();
+        by_path.accept().unwrap();
+    }
+
+    #[test]
+    fn a_socket_that_was_left_behind_gives_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        drop(UnixListener::bind(&path).unwrap());
+        let listener = Handles::default().unix_listener(&path, "test").unwrap();
+        let _waiting = UnixStream::connect(&path).unwrap();
+        drop(listener);
+        let refused = Handles::default().unix_listener(&dir.path().join("no/socket"), "test").unwrap_err();
+        assert!(refused.contains("no/socket"), "{refused}");
     }
 
     #[test]

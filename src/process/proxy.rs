@@ -17,12 +17,13 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use pingora::apps::HttpServerOptions;
-use pingora::listeners::{L4BufferSettings, ListenerConfig, TcpSocketOptions};
+use pingora::listeners::{L4BufferSettings, ListenerConfig};
 use pingora::protocols::http::v2::server::default_h2_options;
 use pingora::server::{Server, ShutdownWatch};
 use pingora::services::background::{BackgroundService, background_service};
 use pingora::services::listening::Service;
 use pingora_proxy::http_proxy;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -52,7 +53,7 @@ pub fn add(
     app.h2_options = Some(second);
     let listens = &settings.proxy_listen;
     let tls = match listens.iter().find(|listen| listen.manner.ssl) {
-        Some(listen) => Some(secure(server, settings, listen)?),
+        Some(listen) => Some(secure(server, settings, listen, &gateway.live)?),
         None => None,
     };
     let front = Front::new((app, Box::new(gateway)), listens.iter(), tls, settings.limits());
@@ -62,11 +63,7 @@ pub fn add(
     service.threads = Some(settings.threads);
     let mut sockets = Vec::new();
     for listen in listens.iter() {
-        // Those that share their port, and sockets in the file system, each process binds for itself.
-        if let (Place::Tcp(address), false) = (&listen.place, listen.reuseport) {
-            let socket = handles.listener(*address, "proxy listener")?;
-            sockets.push((address.to_string(), socket.into()));
-        }
+        sockets.push(socket(handles, listen)?);
         service.add_listener(endpoint(listen));
     }
     server.add_service(Entrance { service, sockets });
@@ -89,24 +86,43 @@ fn open_files() {
     }
 }
 
-fn secure(server: &mut Server, settings: &Settings, listen: &Listen) -> Result<Tls, String> {
-    if settings.tls.certificates.is_empty() {
-        return Err(format!("proxy_listen: {listen} needs a certificate: set tls.certificates"));
+fn secure(
+    server: &mut Server,
+    settings: &Settings,
+    listen: &Listen,
+    live: &Arc<ArcSwap<Snapshot>>,
+) -> Result<Tls, String> {
+    let pairs = &settings.tls.certificates;
+    if pairs.is_empty() && live.load().certificates.is_empty() {
+        return Err(format!(
+            "proxy_listen: {listen} needs a certificate: set tls.certificates, or begin with one in `certificates` \
+             of the configuration"
+        ));
     }
-    let shelf = Shelf::open(&settings.tls.certificates).map_err(|why| format!("tls.certificates: {why}"))?;
+    let live = live.clone();
+    let declared = Box::new(move || live.load().certificates.clone());
+    let shelf = Shelf::open(pairs, declared).map_err(|why| format!("tls.certificates: {why}"))?;
     let shelf = Arc::new(shelf);
     let pause = Duration::from_secs(settings.tls.reload_seconds.max(1));
     server.add_service(background_service("certificates", CertificateKeeper { shelf: shelf.clone(), pause }));
     Tls::new(&shelf)
 }
 
+/// A listener's socket, under the name by which Pingora asks for it.
+fn socket(handles: &Handles, listen: &Listen) -> Result<(String, OwnedFd), String> {
+    const WHAT: &str = "proxy listener";
+    Ok(match &listen.place {
+        Place::Tcp(address) if listen.reuseport => {
+            (address.to_string(), handles.shared_listener(*address, WHAT)?.into())
+        }
+        Place::Tcp(address) => (address.to_string(), handles.listener(*address, WHAT)?.into()),
+        Place::Unix(path) => (path.to_string_lossy().into_owned(), handles.unix_listener(path, WHAT)?.into()),
+    })
+}
+
 fn endpoint(listen: &Listen) -> ListenerConfig {
     let config = match &listen.place {
-        Place::Tcp(address) => {
-            let mut options = TcpSocketOptions::default();
-            options.so_reuseport = listen.reuseport.then_some(true);
-            ListenerConfig::tcp(address.to_string()).tcp_socket_options(options)
-        }
+        Place::Tcp(address) => ListenerConfig::tcp(address.to_string()),
         Place::Unix(path) => ListenerConfig::uds(path.to_string_lossy()),
     };
     // What reads from it has a buffer of its own; one of 64 KiB here would be held by idle connections.

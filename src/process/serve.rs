@@ -177,7 +177,7 @@ impl Process {
             books: self.books.clone(),
             token: settings.admin.token.clone(),
             reveal_secrets: settings.admin.reveal_secrets,
-            node: uuid::Uuid::new_v4(),
+            node: *crate::node::ID,
         };
         let status = (status, admin::status_router(facts.clone()));
         let admin = (admin, admin::admin_router(facts));
@@ -240,6 +240,7 @@ fn server_conf(settings: &Settings) -> ServerConf {
     ServerConf {
         threads: settings.threads,
         upstream_keepalive_pool_size: settings.keepalive_pool,
+        ca_file: crate::upstream::trust::file(),
         // `Drain` ends the process; this is the net below it.
         grace_period_seconds: Some(settings.grace_seconds + settings.upgrade_seconds + 60),
         graceful_shutdown_timeout_seconds: Some(0),

@@ -6,7 +6,7 @@
 use super::letter::Letter;
 use super::template::Source;
 use super::{Choice, Settled, Target};
-use crate::config::target::LoggingConf;
+use crate::config::target::{LoggingConf, OptionsConf};
 use crate::error::{Error, Kind, Result};
 use crate::meter::account::{Account, Holder};
 use crate::meter::metrics::{Ending, UNSPECIFIED, outcome};
@@ -49,8 +49,16 @@ pub struct Question<'a> {
     pub kong: bool,
 }
 
-/// A call that went out, for the log.
+/// A call, for the log and for traces.
 pub struct Consulted {
+    pub began: Instant,
+    pub took: Duration,
+    /// `ok`, or what went wrong, as the metrics call it.
+    pub outcome: &'static str,
+    pub status: Option<u16>,
+    pub host: String,
+    pub port: u16,
+    pub options: OptionsConf,
     pub provider: &'static str,
     pub model: String,
     /// The model that the upstream says it ran.
@@ -59,7 +67,8 @@ pub struct Consulted {
     pub logging: LoggingConf,
     /// What was asked.
     pub request: Doc,
-    pub account: Account,
+    /// `None`: it never went out.
+    pub account: Option<Account>,
 }
 
 impl Oracle {
@@ -75,7 +84,7 @@ impl Oracle {
         Self { target, way, timeout, endpoint }
     }
 
-    /// Asks. What went out is there whether an answer came or not.
+    /// Asks. What was tried is there whether an answer came or not.
     pub async fn ask(
         &self,
         connections: &Arc<Connections>,
@@ -109,6 +118,7 @@ struct Visit<'a> {
     model: String,
     endpoint: Arc<Endpoint>,
     request: Request,
+    began: Instant,
 }
 
 impl<'a> Visit<'a> {
@@ -136,7 +146,7 @@ impl<'a> Visit<'a> {
         };
         let path = path.as_deref().unwrap_or(&settled.address.path);
         let (request, _) = letter.seal(path, headers, body)?;
-        Ok(Self { oracle, settled, doc, model, endpoint, request })
+        Ok(Self { oracle, settled, doc, model, endpoint, request, began: Instant::now() })
     }
 
     async fn make(
@@ -145,28 +155,32 @@ impl<'a> Visit<'a> {
         question: &Question<'_>,
     ) -> (Option<Consulted>, Result<String>) {
         let metrics = &self.oracle.target.metrics;
-        let mut account = Account::open(self.holder(question.kong), self.doc.clone(), Instant::now());
+        let mut account = Account::open(self.holder(question.kong), self.doc.clone(), self.began);
         let limits = Limits { timeouts: self.oracle.timeouts(), whole: self.oracle.timeout, body: LIMIT };
         let fetched = fetch::ask(connections, &self.endpoint, &self.request, limits).await;
         let fetched = match fetched {
             Ok(fetched) => fetched,
             Err(error) => {
-                metrics.attempt(error.kind().label());
-                if !self.request.sent.load(Ordering::Relaxed) {
+                let outcome = error.kind().label();
+                metrics.attempt(outcome);
+                let account = if self.request.sent.load(Ordering::Relaxed) {
+                    account.end(Ending::Broken);
+                    Some(account)
+                } else {
                     account.cancel();
-                    return (None, Err(unreached(&error)));
-                }
-                account.end(Ending::Broken);
-                return (Some(self.consulted(account, None)), Err(unreached(&error)));
+                    None
+                };
+                return (Some(self.consulted(account, None, (outcome, None))), Err(unreached(&error)));
             }
         };
-        metrics.attempt(outcome(fetched.status, Ending::Complete));
+        let outcome = outcome(fetched.status, Ending::Complete);
+        metrics.attempt(outcome);
         let read = self.read(&fetched, &mut account, question);
         let (model, answer) = match read {
             Ok((model, answer)) => (model, answer),
             Err(error) => (None, Err(error)),
         };
-        (Some(self.consulted(account, model)), answer)
+        (Some(self.consulted(Some(account), model, (outcome, Some(fetched.status)))), answer)
     }
 
     /// The model's name and its answer. What came is metered also where it cannot be used.
@@ -199,9 +213,23 @@ impl<'a> Visit<'a> {
         }
     }
 
-    fn consulted(self, mut account: Account, response_model: Option<String>) -> Consulted {
-        account.settle();
+    fn consulted(
+        self,
+        mut account: Option<Account>,
+        response_model: Option<String>,
+        (outcome, status): (&'static str, Option<u16>),
+    ) -> Consulted {
+        if let Some(account) = &mut account {
+            account.settle();
+        }
         Consulted {
+            began: self.began,
+            took: self.began.elapsed(),
+            outcome,
+            status,
+            host: self.settled.address.host.to_string(),
+            port: self.settled.address.port,
+            options: self.settled.conf.model.options.clone(),
             provider: self.oracle.target.provider,
             model: self.model,
             response_model,

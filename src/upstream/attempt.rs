@@ -6,14 +6,14 @@
 use super::connection::Connection;
 use super::endpoint::{Endpoint, IDLE, Known, Timeouts};
 use super::pool::Pool;
-use super::tunnel;
+use super::{trust, tunnel};
 use crate::clock::Elapsed;
 use crate::error::{Error, Kind, Result};
 use crate::gather;
 use crate::wire::h1::{Body, Head, Response, head};
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
-use pingora::connectors::{ConnectorOptions, TransportConnector};
+use pingora::connectors::TransportConnector;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ pub struct Connections {
 impl Connections {
     /// Connections, of which up to `idle` are kept while unused.
     pub fn new(idle: usize) -> Self {
-        Self { connector: TransportConnector::new(Some(ConnectorOptions::new(1))), pool: Pool::new(idle) }
+        Self { connector: TransportConnector::new(Some(trust::options())), pool: Pool::new(idle) }
     }
 
     /// Closes those that have waited too long.

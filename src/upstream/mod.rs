@@ -7,4 +7,5 @@ pub mod fetch;
 pub mod head;
 pub mod inflate;
 mod pool;
+pub mod trust;
 pub mod tunnel;

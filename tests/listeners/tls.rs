@@ -8,7 +8,7 @@ use super::support::{eventually, kong, streamed};
 use super::{GET, Scene};
 use bytes::Bytes;
 use h2::client::SendRequest;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio_rustls::rustls::pki_types::CertificateDer;
 
 const SETTINGS: &str = "\
 tls:
@@ -113,6 +114,88 @@ async fn certificates_that_cannot_be_served_are_an_error_at_start() {
         let (status, _, stderr) = gateway::finish(&arguments);
         assert!(status != 0 && stderr.contains(expected), "{cert} {key}: {stderr}");
     }
+}
+
+#[tokio::test]
+async fn certificates_of_the_configuration_come_first_and_are_reloaded_with_it() {
+    let (dir, authority) = (tempfile::tempdir().unwrap(), Authority::new());
+    let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
+    let made = |name: &str, names: &[&str]| {
+        let own = authority.write(dir.path(), name, names);
+        (own, json!({"cert": read(&format!("{name}.pem")), "key": read(&format!("{name}.key"))}))
+    };
+    let (first, mut one) = made("one", &["a.test", "x.b.test", "c.test", "other.test"]);
+    let (second, mut two) = made("two", &["a.test", "other.test"]);
+    one["snis"] = json!([{"name": "a.test"}, {"name": "*.b.test"}]);
+    one["id"] = json!("b3a1ae33-2f0f-4ac4-9d53-0f2a5e6a5d0e");
+    let file = |certificates: &[&Value], snis: &Value| {
+        json!({"_format_version": "3.0", "certificates": certificates, "snis": snis}).to_string()
+    };
+    let name = json!([{"name": "c.*", "certificate": one["id"]}]);
+    let address = gateway::free();
+    let listen = format!("{address} ssl");
+    let gateway = Gateway::start_with(&file(&[&one], &name), &["--proxy-listen", &listen]).await;
+    let shows = async |name: &str, expected: &CertificateDer<'_>| {
+        let stream = authority.connect(address, name, &[]).await;
+        stream.is_ok_and(|stream| shown(&stream) == *expected)
+    };
+    for name in ["a.test", "x.b.test", "c.test", "other.test"] {
+        assert!(shows(name, &first).await, "{name}");
+    }
+    one["snis"] = json!([{"name": "c.test"}]);
+    two["snis"] = json!([{"name": "a.test"}, {"name": "*"}]);
+    gateway.reload(&file(&[&one, &two], &json!([])));
+    eventually("the other is served", async || shows("a.test", &second).await).await;
+    assert!(shows("c.test", &first).await && shows("other.test", &second).await);
+    // What is wrong is refused, and shows no key.
+    one["key"] = two["key"].clone();
+    gateway.reload(&file(&[&one], &json!([])));
+    let refused = "certificates[0].key: is not the key of the certificate";
+    eventually("it is refused", async || gateway.stderr().contains(refused)).await;
+    assert!(shows("a.test", &second).await);
+    let body = two["key"].as_str().unwrap().lines().nth(1).unwrap();
+    assert!(!gateway.stderr().contains(body));
+}
+
+#[tokio::test]
+async fn certificates_are_changed_by_the_admin_api() {
+    let (dir, authority) = (tempfile::tempdir().unwrap(), Authority::new());
+    let own = authority.write(dir.path(), "a", &["a.test"]);
+    let other = authority.write(dir.path(), "b", &["b.test"]);
+    let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
+    let address = gateway::free();
+    let (listen, settings) = (format!("{address} ssl"), dir.path().join("server.yaml"));
+    let pair = json!({"cert": dir.path().join("a.pem"), "key": dir.path().join("a.key")});
+    std::fs::write(&settings, json!({"tls": {"certificates": [pair]}}).to_string()).unwrap();
+    let arguments =
+        ["--server", settings.to_str().unwrap(), "--proxy-listen", &listen, "--state", "{dir}/state"];
+    let gateway = Gateway::start_with("_format_version: '3.0'", &arguments).await;
+    let client = reqwest::Client::new();
+    let url = |path: &str| format!("http://{}{path}", gateway.admin);
+    let post = async |path: &str, body: Value| {
+        let answer = client.post(url(path)).json(&body).send().await.unwrap();
+        (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+    };
+    let shows = async |expected: &CertificateDer<'_>| {
+        let stream = authority.connect(address, "b.test", &[]).await;
+        stream.is_ok_and(|stream| shown(&stream) == *expected)
+    };
+    assert!(!shows(&own).await, "it is for another name");
+    let (status, made) = post("/certificates", json!({"cert": read("b.pem"), "key": read("b.key")})).await;
+    assert_eq!((status, &made["key"], &made["cert"]), (201, &json!("(masked)"), &json!(read("b.pem"))));
+    let path = format!("/certificates/{}", made["id"].as_str().unwrap());
+    let (status, sni) = post(&format!("{path}/snis"), json!({"name": "b.test"})).await;
+    assert_eq!((status, &sni["certificate"]["id"]), (201, &made["id"]));
+    assert!(shows(&other).await);
+    let (status, _) = post("/snis", json!({"name": "b.test", "certificate": {"id": made["id"]}})).await;
+    assert_eq!(status, 409);
+    let (status, bad) = post("/certificates", json!({"cert": read("b.pem"), "key": read("a.key")})).await;
+    assert_eq!((status, &bad["fields"]["key"]), (400, &json!("is not the key of the certificate")));
+    let list: Value = client.get(url("/snis/b.test")).send().await.unwrap().json().await.unwrap();
+    assert_eq!(list["name"], "b.test");
+    let gone = client.delete(url("/snis/b.test")).send().await.unwrap();
+    assert_eq!(gone.status(), 204);
+    assert!(!shows(&other).await);
 }
 
 /// A gateway with an AI route behind TLS.

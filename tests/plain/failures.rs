@@ -1,5 +1,6 @@
 //! What a client sees when its service cannot be reached, or is none.
 
+use super::support::network::tls;
 use super::*;
 
 #[tokio::test]
@@ -64,4 +65,22 @@ async fn a_connection_survives_the_gateways_own_answers() {
         let answer = if method == "HEAD" { client.head_answer().await } else { client.answer().await };
         assert_eq!((answer.status, answer.whole), (status, true), "{method} {path}");
     }
+}
+
+#[tokio::test]
+async fn without_authorities_only_tls_is_out_of_reach() {
+    let upstream = Upstream::always(text()).await;
+    let secure = tls(upstream.address).await;
+    let services = [
+        service("plain", &upstream.url(), &[json!({"name": "plain", "paths": ["/plain"]})]),
+        json!({"name": "secure", "url": format!("https://{secure}"), "tls_verify": true,
+            "routes": [{"name": "secure", "paths": ["/secure"]}]}),
+    ];
+    // Where there is nothing, another place is looked for; these are there, and hold nothing.
+    let nobody = [("SSL_CERT_FILE", "/"), ("SSL_CERT_DIR", "/")];
+    let gateway = Gateway::start_in(&kong(&services), &nobody).await;
+    assert_eq!(get(&gateway, "/plain HTTP/1.1\r\nhost: x").await.status, 200);
+    assert_eq!(get(&gateway, "/secure HTTP/1.1\r\nhost: x").await.status, 502);
+    let said = gateway.stderr();
+    assert!(said.contains("SSL_CERT_FILE=\"/\"") && said.contains("name a readable file"), "{said}");
 }

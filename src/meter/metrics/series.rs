@@ -98,7 +98,7 @@ impl Series {
         let registry = Registry::new();
         let to = Declarer(&registry);
         let node = to.counts("kong_node_info", "Kong node metadata information", &["node_id", "version"]);
-        let node_id = uuid::Uuid::new_v4().to_string();
+        let node_id = crate::node::ID.to_string();
         node.with_label_values(&[node_id.as_str(), env!("CARGO_PKG_VERSION")]).inc();
         let datastore = to.gauge("kong_datastore_reachable", "Datastore reachable, 0 is unreachable");
         datastore.set(1);

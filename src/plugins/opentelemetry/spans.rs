@@ -1,16 +1,18 @@
-//! From an exchange to its spans: one for the exchange, and below it one for each attempt.
+//! From an exchange to its spans: one for the exchange, and below it one for each attempt, and one for each
+//! call that a plugin made to a model of its own.
 //!
 //! Names and attributes are those of OpenTelemetry's semantic conventions for HTTP and for generative AI.
 //! Queries, headers, prompts and answers stay out: no attribute holds what a client or a model wrote.
 
-use crate::config::target::Operation;
-use crate::exchange::{AiSide, Exchange, Tried};
+use crate::config::target::{Operation, OptionsConf};
+use crate::exchange::{AiSide, Exchange, PluginCall, Tried};
 use crate::log::record::Record;
 use crate::log::trace::Trace;
 use crate::meter::account::Settlement;
 use crate::meter::metrics::ANSWERED;
 use crate::provider::semantic_name;
 use crate::target::Target;
+use crate::wire::doc::Doc;
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status};
 use opentelemetry::{Array, InstrumentationScope, KeyValue, StringValue, Value};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
@@ -52,6 +54,10 @@ pub fn of(x: &Exchange, record: &Record<'_>, trace: &Trace) -> Vec<SpanData> {
                 .filter_map(|number| Some(below(trace, number, forwarded(record, number, &clock)?))),
         ),
     }
+    // Behind all attempts, so that no two have one id.
+    let behind = x.upstream.tries.len().max(x.ai.as_ref().map_or(0, |ai| ai.tried.len()));
+    let calls = x.consulted.calls.iter().enumerate();
+    spans.extend(calls.map(|(number, call)| below(trace, behind + number, consulted(call, &clock))));
     spans
 }
 
@@ -146,44 +152,76 @@ fn asked(ai: &AiSide, tried: &Tried, last: Option<&Trace>, clock: &Clock<'_>) ->
     let configured = target.and_then(|target| target.conf.model.name.clone());
     let model = configured.unwrap_or_else(|| ai.model.clone());
     let provider = target.map_or("", |target| semantic_name(target.provider));
-    let mut all = vec![
-        KeyValue::new(gen_ai::PROVIDER, provider),
-        KeyValue::new(gen_ai::SYSTEM, provider),
-        KeyValue::new(gen_ai::REQUEST_MODEL, model.clone()),
-    ];
+    let mut all = model_of(provider, &model);
     all.extend(operation.map(|operation| KeyValue::new(gen_ai::OPERATION_NAME, operation)));
-    all.extend(target.map(|target| parameters(target, ai)).unwrap_or_default());
+    all.extend(target.map(|target| parameters(&target.conf.model.options, &ai.doc)).unwrap_or_default());
     let address = tried.address;
     let host = target.and_then(Target::host).map(str::to_owned);
     let host = host.or_else(|| address.map(|address| address.ip().to_string()));
     all.extend(host.map(|host| KeyValue::new(name::SERVER_ADDRESS, host)));
     all.extend(address.map(|address| KeyValue::new(name::SERVER_PORT, i64::from(address.port()))));
-    let status = tried.status.map(i64::from);
-    all.extend(status.map(|status| KeyValue::new(name::HTTP_RESPONSE_STATUS_CODE, status)));
-    let failed = tried.reason != ANSWERED;
-    if failed {
-        all.push(KeyValue::new(name::ERROR_TYPE, tried.reason.clone().into_owned()));
+    all.extend(ended(tried.status, &tried.reason));
+    if let Some(trace) = last {
+        let settled = ai.account.as_ref().and_then(|account| account.settled());
+        all.extend(answered(ai.response_model.as_ref(), &trace.reasons, settled));
     }
-    all.extend(last.map(|trace| answered(ai, trace)).unwrap_or_default());
     let from = clock.begun + tried.begun.saturating_duration_since(clock.x.begun);
     Said {
         name: format!("{} {model}", operation.unwrap_or("preserve")).into(),
         from,
         until: tried.took.map_or(clock.over, |took| from + took),
         attributes: all,
-        error: failed,
+        error: tried.reason != ANSWERED,
     }
 }
 
+/// A plugin's own call to a model.
+fn consulted(of: &PluginCall, clock: &Clock<'_>) -> Said {
+    let call = &of.call;
+    let mut all = model_of(semantic_name(call.provider), &call.model);
+    all.push(KeyValue::new(gen_ai::OPERATION_NAME, "chat"));
+    all.extend(parameters(&call.options, &call.request));
+    all.push(KeyValue::new(name::SERVER_ADDRESS, call.host.clone()));
+    all.push(KeyValue::new(name::SERVER_PORT, i64::from(call.port)));
+    all.extend(ended(call.status, call.outcome));
+    if let Some(account) = &call.account {
+        all.extend(answered(call.response_model.as_ref(), &account.finish_reasons(), account.settled()));
+    }
+    all.push(KeyValue::new("kong.plugin.name", of.log_key));
+    let from = clock.begun + call.began.saturating_duration_since(clock.x.begun);
+    Said {
+        name: format!("chat {}", call.model).into(),
+        from,
+        until: from + call.took,
+        attributes: all,
+        error: call.outcome != ANSWERED,
+    }
+}
+
+/// Which model was asked.
+fn model_of(provider: &'static str, model: &str) -> Vec<KeyValue> {
+    vec![
+        KeyValue::new(gen_ai::PROVIDER, provider),
+        KeyValue::new(gen_ai::SYSTEM, provider),
+        KeyValue::new(gen_ai::REQUEST_MODEL, model.to_owned()),
+    ]
+}
+
+/// How an attempt ended.
+fn ended(status: Option<u16>, outcome: &str) -> impl Iterator<Item = KeyValue> + use<> {
+    let status = status.map(|status| KeyValue::new(name::HTTP_RESPONSE_STATUS_CODE, i64::from(status)));
+    let error = (outcome != ANSWERED).then(|| KeyValue::new(name::ERROR_TYPE, outcome.to_owned()));
+    status.into_iter().chain(error)
+}
+
 /// What was asked for beside the prompt: what is configured, or else the client's own.
-fn parameters(target: &Target, ai: &AiSide) -> Vec<KeyValue> {
-    let options = &target.conf.model.options;
-    let asked = |key: &str| ai.doc.field::<f64>(key).ok().flatten();
+fn parameters(options: &OptionsConf, doc: &Doc) -> Vec<KeyValue> {
+    let asked = |key: &str| doc.field::<f64>(key).ok().flatten();
     let configured =
         |number: &Option<serde_json::Number>| number.as_ref().and_then(serde_json::Number::as_f64);
     let tokens = options.max_tokens.and_then(|most| i64::try_from(most).ok());
-    let client = || ai.doc.field::<i64>("max_tokens").ok().flatten();
-    let later = || ai.doc.field::<i64>("max_completion_tokens").ok().flatten();
+    let client = || doc.field::<i64>("max_tokens").ok().flatten();
+    let later = || doc.field::<i64>("max_completion_tokens").ok().flatten();
     let numbers = [
         (gen_ai::REQUEST_TEMPERATURE, configured(&options.temperature).or_else(|| asked("temperature"))),
         (gen_ai::REQUEST_TOP_P, configured(&options.top_p).or_else(|| asked("top_p"))),
@@ -196,15 +234,15 @@ fn parameters(target: &Target, ai: &AiSide) -> Vec<KeyValue> {
 }
 
 /// What came of it.
-fn answered(ai: &AiSide, trace: &Trace) -> Vec<KeyValue> {
+fn answered(model: Option<&String>, reasons: &[String], settled: Option<&Settlement>) -> Vec<KeyValue> {
     let mut all = Vec::new();
-    all.extend(ai.response_model.clone().map(|model| KeyValue::new(gen_ai::RESPONSE_MODEL, model)));
-    if !trace.reasons.is_empty() {
-        let reasons = trace.reasons.iter().cloned().map(StringValue::from).collect();
+    all.extend(model.map(|model| KeyValue::new(gen_ai::RESPONSE_MODEL, model.clone())));
+    if !reasons.is_empty() {
+        let reasons = reasons.iter().cloned().map(StringValue::from).collect();
         all.push(KeyValue::new(gen_ai::RESPONSE_FINISH_REASONS, Value::Array(Array::String(reasons))));
     }
-    let tally = ai.account.as_ref().and_then(|account| account.settled()).and_then(tally);
-    let counts = tally
+    let counts = settled
+        .and_then(tally)
         .into_iter()
         .flatten()
         .filter_map(|(name, count)| Some(KeyValue::new(name, i64::try_from(count?).unwrap_or(i64::MAX))));

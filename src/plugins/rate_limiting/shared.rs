@@ -1,8 +1,10 @@
 //! Counting on a Redis server, in Kong's own keys: gateways of both kinds can share their limits.
 
 use super::counter::{Period, Standing};
+use super::synced::{Synced, Window};
 use crate::plugins::redis::Link;
 use std::sync::Arc;
+use std::time::Duration;
 use uuid::Uuid;
 
 /// Counts a request in all windows, unless one of them is used up, in one step that nobody comes between.
@@ -29,13 +31,17 @@ pub struct Counters {
     link: Arc<Link>,
     /// What its keys begin with.
     prefix: String,
+    /// Where requests are counted first, if the server is not to be asked for each.
+    synced: Option<Arc<Synced>>,
 }
 
 impl Counters {
-    /// Those of an instance that is bound to a route, a service, or neither.
-    pub fn new(link: Arc<Link>, route: Option<Uuid>, service: Option<Uuid>) -> Self {
+    /// Those of an instance that is bound to a route, a service, or neither. `rate`: `None`, or how often
+    /// the server is told.
+    pub fn new(link: Arc<Link>, route: Option<Uuid>, service: Option<Uuid>, rate: Option<Duration>) -> Self {
         let (route, service) = (route.unwrap_or_default(), service.unwrap_or_default());
-        Self { link, prefix: format!("ratelimit:{route}:{service}") }
+        let synced = rate.map(|rate| Synced::open(&link, rate));
+        Self { link, prefix: format!("ratelimit:{route}:{service}"), synced }
     }
 
     /// Counts one request at `now`. `Err`: the server is out of reach.
@@ -45,28 +51,40 @@ impl Counters {
         limits: &[(Period, u64)],
         now: i64,
     ) -> Result<(bool, Vec<Standing>), ()> {
-        let mut command = ::redis::cmd("EVAL");
-        command.arg(COUNT).arg(limits.len());
-        for (period, _) in limits {
-            command.arg(self.key(caller, *period, now));
-        }
-        for (_, limit) in limits {
-            command.arg(*limit);
-        }
-        for (period, _) in limits {
-            command.arg(period.longest());
-        }
-        let answer: Vec<u64> = self.link.ask(&command).await?;
-        let (passes, seen) = answer.split_first().ok_or(())?;
-        let standing = |(&(period, limit), seen): (&(Period, u64), &u64)| {
-            let reset = u64::try_from(period.window(now).1 - now).unwrap_or(1).max(1);
+        let window = |&(period, limit): &(Period, u64)| {
+            let (begun, ends) = period.window(now);
+            let key = format!("{}:{caller}:{}:{}", self.prefix, begun * 1000, period.name());
+            Window { key, limit, ends, longest: period.longest() }
+        };
+        let windows: Vec<Window> = limits.iter().map(window).collect();
+        let (passes, seen) = match &self.synced {
+            Some(synced) => synced.count(&windows).await?,
+            None => self.count_at_once(&windows).await?,
+        };
+        let standing = |((&(period, limit), window), seen): ((&(Period, u64), &Window), &u64)| {
+            let reset = u64::try_from(window.ends - now).unwrap_or(1).max(1);
             Standing { period, limit, remaining: limit.saturating_sub(*seen), reset }
         };
-        Ok((*passes == 1, limits.iter().zip(seen).map(standing).collect()))
+        Ok((passes, limits.iter().zip(&windows).zip(&seen).map(standing).collect()))
     }
 
-    fn key(&self, caller: &str, period: Period, now: i64) -> String {
-        let begun = period.window(now).0 * 1000;
-        format!("{}:{caller}:{begun}:{}", self.prefix, period.name())
+    async fn count_at_once(&self, windows: &[Window]) -> Result<(bool, Vec<u64>), ()> {
+        let mut command = ::redis::cmd("EVAL");
+        command.arg(COUNT).arg(windows.len());
+        for window in windows {
+            command.arg(&window.key);
+        }
+        for window in windows {
+            command.arg(window.limit);
+        }
+        for window in windows {
+            command.arg(window.longest);
+        }
+        let mut answer: Vec<u64> = self.link.ask(&command).await?;
+        if answer.is_empty() {
+            return Err(());
+        }
+        let passes = answer.remove(0) == 1;
+        Ok((passes, answer))
     }
 }
