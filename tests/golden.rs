@@ -290,13 +290,13 @@ fn replay_all(scene: &Scene, call: &Call<'_>, stream: &[u8], folder: &Path) -> A
 
 fn replay(scene: &Scene, call: &Call<'_>, pieces: &[&[u8]]) -> Answered {
     match scene.driver.dialect.stream(call) {
-        StreamPlan::Verbatim => forward(call, pieces),
+        StreamPlan::Verbatim => forward(call, pieces, scene.driver.dialect.usage()),
         StreamPlan::Translate(framing, decoder) => translate(call, pieces, framing, decoder, scene.end),
     }
 }
 
 /// Passes events on as they are; the usage chunk only if the client asked for it.
-fn forward(call: &Call<'_>, pieces: &[&[u8]]) -> Answered {
+fn forward(call: &Call<'_>, pieces: &[&[u8]], read: fn(&str) -> Usage) -> Answered {
     let mut events = SseEvents::default();
     let (mut usage, mut model, mut text, mut complete) = (Usage::default(), None, String::new(), false);
     let mut out = Vec::new();
@@ -309,7 +309,7 @@ fn forward(call: &Call<'_>, pieces: &[&[u8]]) -> Answered {
             complete |= frame.data == b"[DONE]";
             let Some(scan) = chat::reply_scan(frame.data) else { return true };
             text.push_str(&chat::chunk_text(frame.data));
-            usage = scan.usage.unwrap_or(usage);
+            usage = scan.usage.map_or(usage, read);
             model = scan.model.map(std::borrow::Cow::into_owned).or(model.take());
             call.include_usage || !(scan.no_choice && scan.usage.is_some())
         };

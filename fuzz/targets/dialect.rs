@@ -90,8 +90,11 @@ pub fn stream(provider: &str, data: &[u8]) {
     let call = scene.call(&scene.doc, true, flags & 1 != 0);
     let end = if flags & 2 == 0 { End::Clean } else { End::Cut };
     let plan = || scene.driver.dialect.stream(&call);
+    let read = scene.driver.dialect.usage();
     let (whole, cut) = match plan() {
-        StreamPlan::Verbatim => (forward(&call, &[text]), forward(&call, &pieces(*how, text))),
+        StreamPlan::Verbatim => {
+            (forward(&call, &[text], read), forward(&call, &pieces(*how, text), read))
+        }
         StreamPlan::Translate(framing, decoder) => {
             let binary;
             let text = if framing == Framing::AwsEventStream {
@@ -110,7 +113,7 @@ pub fn stream(provider: &str, data: &[u8]) {
 }
 
 /// As streams of the client's own dialect go.
-fn forward(call: &Call<'_>, pieces: &[&[u8]]) -> Answered {
+fn forward(call: &Call<'_>, pieces: &[&[u8]], read: fn(&str) -> Usage) -> Answered {
     let mut events = SseEvents::default();
     let (mut usage, mut model, mut text, mut complete) = (Usage::default(), None, String::new(), false);
     let mut out = Vec::new();
@@ -123,7 +126,7 @@ fn forward(call: &Call<'_>, pieces: &[&[u8]]) -> Answered {
             complete |= frame.data == b"[DONE]";
             let Some(scan) = chat::reply_scan(frame.data) else { return true };
             text.push_str(&chat::chunk_text(frame.data));
-            usage = scan.usage.unwrap_or(usage);
+            usage = scan.usage.map_or(usage, read);
             model = scan.model.map(std::borrow::Cow::into_owned).or(model.take());
             call.include_usage || !(scan.no_choice && scan.usage.is_some())
         };

@@ -137,7 +137,8 @@ impl Tap {
     fn tell(self, current: &Try<'_>, coding: Option<&str>, account: &mut Account) -> Option<String> {
         if !current.native {
             let seen = chat::reply_scan(&self.0).unwrap_or_default();
-            account.reply(seen.usage.unwrap_or_default(), Bytes::new());
+            let read = current.settled.driver.dialect.usage();
+            account.reply(seen.usage.map(read).unwrap_or_default(), Bytes::new());
             return seen.model.map(Cow::into_owned);
         }
         let plain = Inflate::all(coding.unwrap_or_default(), &Bytes::from(self.0)).unwrap_or_default();

@@ -9,7 +9,7 @@ use crate::log::record::Record;
 use crate::log::trace::Trace;
 use crate::meter::account::Settlement;
 use crate::meter::metrics::ANSWERED;
-use crate::provider::semantic_name;
+use crate::provider;
 use crate::target::Target;
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status};
 use opentelemetry::{Array, InstrumentationScope, KeyValue, StringValue, Value};
@@ -145,7 +145,8 @@ fn asked(ai: &AiSide, tried: &Tried, last: Option<&Trace>, clock: &Clock<'_>) ->
     });
     let configured = target.and_then(|target| target.conf.model.name.clone());
     let model = configured.unwrap_or_else(|| ai.model.clone());
-    let provider = target.map_or("", |target| semantic_name(target.provider));
+    let provider = target.and_then(|target| provider::find(target.provider));
+    let provider = provider.map_or("", provider::Provider::semantic_name);
     let mut all = vec![
         KeyValue::new(gen_ai::PROVIDER, provider),
         KeyValue::new(gen_ai::SYSTEM, provider),
