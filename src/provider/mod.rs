@@ -41,6 +41,7 @@ pub mod openai;
 pub mod parameter;
 mod tgi;
 pub mod vocabulary;
+pub mod xai;
 
 use auth::Signer;
 
@@ -55,6 +56,7 @@ pub static PROVIDERS: &[&dyn Provider] = &[
     &gemini::Gemini,
     &bedrock::Bedrock,
     &huggingface::HuggingFace,
+    &xai::XAi,
 ];
 
 /// The provider of that name.
