@@ -29,6 +29,7 @@ pub mod auth;
 pub mod azure;
 pub mod bedrock;
 pub mod cohere;
+pub mod deepseek;
 pub mod embedding;
 pub mod gemini;
 pub mod huggingface;
@@ -57,6 +58,7 @@ pub static PROVIDERS: &[&dyn Provider] = &[
     &bedrock::Bedrock,
     &huggingface::HuggingFace,
     &xai::XAi,
+    &deepseek::DeepSeek,
 ];
 
 /// The provider of that name.
