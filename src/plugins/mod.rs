@@ -44,6 +44,7 @@ pub mod rate_limiting;
 pub mod redis;
 pub mod request_size_limiting;
 pub mod request_termination;
+pub mod request_transformer;
 pub mod tcp_log;
 pub mod transformer;
 pub mod udp_log;
@@ -77,6 +78,7 @@ pub static KINDS: &[&PluginKind] = &[
     &request_size_limiting::KIND,
     &acl::KIND,
     &rate_limiting::KIND,
+    &request_transformer::KIND,
     &ai_request_transformer::KIND,
     &ai_prompt_template::KIND,
     &ai_prompt_decorator::KIND,
