@@ -14,7 +14,7 @@ use http::header;
 use std::borrow::Cow;
 
 /// The largest answer that is held in memory.
-const LIMIT: usize = 64 * 1024 * 1024;
+pub const LIMIT: usize = 64 * 1024 * 1024;
 
 /// Reads a successful reply, and answers with it in OpenAI's words.
 pub async fn reply(

@@ -75,6 +75,29 @@ pub struct Route {
     pub tags: Option<Vec<String>>,
 }
 
+/// What Kong takes for said where nothing is: a route of everything.
+impl Default for Route {
+    fn default() -> Self {
+        Self {
+            id: Uuid::nil(),
+            name: None,
+            protocols: vec!["http".to_owned(), "https".to_owned()],
+            methods: Vec::new(),
+            hosts: Vec::new(),
+            paths: Vec::new(),
+            headers: BTreeMap::new(),
+            snis: Vec::new(),
+            https_redirect_status_code: 426,
+            strip_path: true,
+            preserve_host: false,
+            regex_priority: 0,
+            path_handling: PathHandling::V0,
+            service: None,
+            tags: None,
+        }
+    }
+}
+
 /// A plugin instance: where it applies and its checked `config`.
 pub struct Plugin {
     pub id: Uuid,

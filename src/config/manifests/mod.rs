@@ -14,8 +14,6 @@ mod plugins;
 mod secrets;
 mod services;
 mod store;
-#[cfg(test)]
-mod tests;
 
 use super::items::Item;
 use super::problems::{Problem, Problems};
@@ -158,3 +156,6 @@ fn map<const N: usize>(fields: [(&str, Value); N]) -> Map<String, Value> {
         .map(|(name, value)| (name.to_owned(), value))
         .collect()
 }
+
+#[cfg(test)]
+mod tests;
