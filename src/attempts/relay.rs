@@ -16,8 +16,11 @@ use std::borrow::Cow;
 
 /// The three ways through.
 pub enum Relay {
+    /// As it comes.
     Verbatim(Verbatim),
+    /// In other words.
     Translate(Box<Translate>),
+    /// As it comes, and read beside.
     Native(Box<Native>),
 }
 

@@ -37,7 +37,9 @@ pub struct Oracle {
 
 /// What is asked, and for whom.
 pub struct Question<'a> {
+    /// What the model is told to do.
     pub prompt: &'a str,
+    /// What it is to do it with.
     pub text: &'a str,
     /// The client's request, for the expressions in the target's options.
     pub source: Source<'a>,
@@ -51,14 +53,19 @@ pub struct Question<'a> {
 
 /// A call that went out, for the log.
 pub struct Consulted {
+    /// Whose model.
     pub provider: &'static str,
+    /// What it is called in metrics and logs.
     pub model: String,
     /// The model that the upstream says it ran.
     pub response_model: Option<String>,
+    /// What the log says beside it.
     pub meta: Meta,
+    /// Whether the log wants it.
     pub logging: LoggingConf,
     /// What was asked.
     pub request: Doc,
+    /// What it cost.
     pub account: Account,
 }
 

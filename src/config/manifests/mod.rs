@@ -38,11 +38,13 @@ pub struct Manifests {
 /// Something that was mapped, but not to the letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
+    /// Where it stands.
     pub file: Arc<str>,
     /// `documents[2].spec.tls`
     pub path: String,
     /// Whether it has no effect at all.
     pub dropped: bool,
+    /// What was done instead.
     pub message: String,
 }
 

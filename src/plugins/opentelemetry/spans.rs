@@ -21,19 +21,31 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// The conventions for generative AI moved to a repository of their own, of which there is no crate; these
 /// are those of its names that are used here.
 mod gen_ai {
+    /// `chat`, `text_completion`.
     pub const OPERATION_NAME: &str = "gen_ai.operation.name";
+    /// Whose model it is.
     pub const PROVIDER: &str = "gen_ai.provider.name";
     /// Older than the provider's name, and what most backends still look for.
     pub const SYSTEM: &str = "gen_ai.system";
+    /// The model that was asked for.
     pub const REQUEST_MODEL: &str = "gen_ai.request.model";
+    /// As it was configured or asked for.
     pub const REQUEST_TEMPERATURE: &str = "gen_ai.request.temperature";
+    /// As it was configured or asked for.
     pub const REQUEST_TOP_P: &str = "gen_ai.request.top_p";
+    /// As it was configured or asked for.
     pub const REQUEST_MAX_TOKENS: &str = "gen_ai.request.max_tokens";
+    /// The model that answered.
     pub const RESPONSE_MODEL: &str = "gen_ai.response.model";
+    /// Why the answers ended.
     pub const RESPONSE_FINISH_REASONS: &str = "gen_ai.response.finish_reasons";
+    /// Of the prompt, with what a cache held.
     pub const USAGE_INPUT_TOKENS: &str = "gen_ai.usage.input_tokens";
+    /// Of the answer, with the reasoning.
     pub const USAGE_OUTPUT_TOKENS: &str = "gen_ai.usage.output_tokens";
+    /// What a cache held.
     pub const USAGE_CACHE_READ_INPUT_TOKENS: &str = "gen_ai.usage.cache_read.input_tokens";
+    /// What the model thought.
     pub const USAGE_REASONING_OUTPUT_TOKENS: &str = "gen_ai.usage.reasoning.output_tokens";
 }
 

@@ -40,6 +40,7 @@ pub(super) struct Instruction {
 
 #[derive(Serialize)]
 pub(super) struct Words {
+    /// What is said.
     pub text: String,
 }
 
