@@ -10,12 +10,12 @@ SECONDS ?= 60
 JOBS ?= 1
 TARGET ?=
 
-.PHONY: run check fmt lint test conformance clients genuine-proxy fuzz bless bench loadtest floods soak deny instructions curves pgo real-model doc clean
+.PHONY: run check fmt lint house test conformance clients genuine-proxy fuzz bless bench loadtest floods soak deny instructions curves pgo real-model doc clean
 
 run: ## Build and start the gateway on the embedded simulated model
 	$(CARGO) run --release --quiet -- run --config conf/kong.yaml --server conf/tollgate.yaml --mock-llm $(MOCK)
 
-check: fmt lint test ## Everything that must pass before a commit
+check: fmt house lint test ## Everything that must pass before a commit
 
 fmt:
 	$(CARGO) fmt --all --check
@@ -23,9 +23,13 @@ fmt:
 lint:
 	$(CARGO) clippy --all-targets --locked -- -D warnings
 
+house: ## Lengths of functions and files, panics, repetitions, documentation, edges between stages, against their goals
+	@python3 .ci/house.py
+
 test: ## All tests; they start what they need
 	$(CARGO) test --locked
 	python3 -m unittest discover --quiet --start-directory loadtest
+	python3 -m unittest discover --quiet --start-directory .ci
 
 conformance: ## The black-box suite, if it stands beside this checkout
 	@if [ -d $(SUITE) ]; then tests/conformance.sh $(SUITE) $(VENV); \
@@ -41,8 +45,8 @@ genuine-proxy: ## The transformers through tinyproxy; installs it if it is missi
 fuzz: ## Fuzz every target for SECONDS each, JOBS at once, or those of TARGET; needs a C++ compiler
 	SECONDS_EACH=$(SECONDS) JOBS=$(JOBS) fuzz/run.sh $(TARGET)
 
-bless: ## Rewrite the golden files from what the code does now; the diff is the review
-	BLESS=1 $(CARGO) test --locked --test golden --test reference
+bless: ## Rewrite the golden files and the generated tables from what the code does now; the diff is the review
+	BLESS=1 $(CARGO) test --locked --test golden --test reference --test readme
 
 bench: ## Micro-benchmarks (criterion)
 	$(CARGO) bench --locked

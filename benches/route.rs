@@ -2,30 +2,13 @@
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::HeaderMap;
-use std::collections::BTreeMap;
 use std::hint::black_box;
-use tollgate::config::entities::{PathHandling, Route};
+use tollgate::config::entities::Route;
 use tollgate::route::{Query, Router};
 use uuid::Uuid;
 
 fn route(index: usize) -> Route {
-    Route {
-        id: Uuid::from_u128(index as u128),
-        name: None,
-        protocols: vec!["http".to_owned(), "https".to_owned()],
-        methods: Vec::new(),
-        hosts: Vec::new(),
-        paths: Vec::new(),
-        headers: BTreeMap::new(),
-        snis: Vec::new(),
-        https_redirect_status_code: 426,
-        strip_path: true,
-        preserve_host: false,
-        regex_priority: 0,
-        path_handling: PathHandling::V0,
-        service: None,
-        tags: None,
-    }
+    Route { id: Uuid::from_u128(index as u128), ..Route::default() }
 }
 
 /// A kind of routes: its name, how the `index`th is made, and the host and target that belong to it.

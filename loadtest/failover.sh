@@ -22,15 +22,7 @@ upstream() {
     pids[$1]=$launched
 }
 
-cat >"$scratch/kong.yaml" <<YAML
-_format_version: "3.0"
-services:
-  - name: ai
-    url: http://127.0.0.1:1
-    routes:
-      - name: chat
-        paths: ["/chat"]
-        plugins:
+chat_route <<YAML
           - name: ai-proxy-advanced
             config:
               balancer:
@@ -51,12 +43,9 @@ YAML
 pids=()
 for n in 0 1 2; do
     upstream "$n"
-    until (exec 3<>"/dev/tcp/127.0.0.1/${upstream_ports[$n]}") 2>/dev/null; do sleep 0.05; done
+    reachable "${upstream_ports[$n]}"
 done
-launch tollgate '' "$tollgate" run --config "$scratch/kong.yaml" \
-    --proxy-listen "127.0.0.1:$proxy_port" --admin-listen "127.0.0.1:$admin_port" \
-    --status-listen "127.0.0.1:$status_port"
-await tollgate "http://127.0.0.1:$status_port/status/ready"
+gateway
 
 # Each target has a model of its own: the client names none.
 sed 's/"model": *"[^"]*", *//' "$here/chat-request.json" >"$scratch/chat.json"

@@ -77,3 +77,32 @@ await() {
         sleep 0.1
     done
 }
+
+# chat_route: writes $scratch/kong.yaml, one AI route /chat with the plugins (and what follows) of standard input.
+chat_route() {
+    {
+        cat <<'YAML'
+_format_version: "3.0"
+services:
+  - name: ai
+    url: http://127.0.0.1:1
+    routes:
+      - name: chat
+        paths: ["/chat"]
+        plugins:
+YAML
+        cat
+    } >"$scratch/kong.yaml"
+}
+
+# reachable PORT: until somebody listens there.
+reachable() {
+    until (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; do sleep 0.05; done
+}
+
+# gateway ARGUMENT...: starts it on $scratch/kong.yaml, $proxy_port, $admin_port and $status_port, until it is ready.
+gateway() {
+    launch tollgate '' "$tollgate" run --config "$scratch/kong.yaml" --proxy-listen "127.0.0.1:$proxy_port" \
+        --admin-listen "127.0.0.1:$admin_port" --status-listen "127.0.0.1:$status_port" "$@"
+    await tollgate "http://127.0.0.1:$status_port/status/ready"
+}

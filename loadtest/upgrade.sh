@@ -14,15 +14,7 @@ need wrk wrk
 need curl curl
 
 read -r upstream_port proxy_port admin_port status_port <<<"$(ports 4)"
-cat >"$scratch/kong.yaml" <<YAML
-_format_version: "3.0"
-services:
-  - name: ai
-    url: http://127.0.0.1:1
-    routes:
-      - name: chat
-        paths: ["/chat"]
-        plugins:
+chat_route <<YAML
           - name: ai-proxy
             config:
               route_type: llm/v1/chat
@@ -37,13 +29,10 @@ plugins:
 YAML
 launch upstream '' python3 "$here/counting_upstream.py" "$upstream_port" "$scratch/ledger" 3 "$stream_seconds"
 upstream=$launched
-until (exec 3<>"/dev/tcp/127.0.0.1/$upstream_port") 2>/dev/null; do sleep 0.05; done
+reachable "$upstream_port"
 
 named() { cat "$scratch/pid" 2>/dev/null || true; }
-launch tollgate '' "$tollgate" run --config "$scratch/kong.yaml" --pid-file "$scratch/pid" \
-    --proxy-listen "127.0.0.1:$proxy_port" --admin-listen "127.0.0.1:$admin_port" \
-    --status-listen "127.0.0.1:$status_port"
-await tollgate "http://127.0.0.1:$status_port/status/ready"
+gateway --pid-file "$scratch/pid"
 processes=("$launched")
 
 sed '1s/^{/{"stream":true,/' "$here/chat-request.json" >"$scratch/stream.json"

@@ -14,7 +14,9 @@ use std::time::Duration;
 /// The rules of the edge.
 #[derive(Clone, Debug)]
 pub struct Edge {
+    /// Of heads.
     pub bounds: Bounds,
+    /// Who a request is from.
     pub real_ip: RealIp,
     /// From a request's head to the end of its answer.
     pub whole: Option<Duration>,
@@ -24,6 +26,7 @@ pub struct Edge {
 pub struct Met {
     /// Who asks: the other end of the connection, or whom a trusted proxy there names.
     pub client: Option<IpAddr>,
+    /// The connection's.
     pub ends: Ends,
     /// Whether its head is within the bounds.
     pub bounded: Result<()>,

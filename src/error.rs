@@ -9,8 +9,11 @@ use std::fmt;
 /// Who caused an error; the `origin` label of `tollgate_errors_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
+    /// Whoever asked.
     Client,
+    /// We ourselves.
     Gateway,
+    /// Whoever was asked.
     Upstream,
 }
 

@@ -24,7 +24,9 @@ use uuid::Uuid;
 
 /// One request, from its head to its log line.
 pub struct Exchange {
+    /// What it is called in logs and answers.
     pub id: RequestId,
+    /// When its head was there.
     pub begun: Instant,
     /// Milliseconds since the epoch.
     pub started_at: u64,
@@ -42,10 +44,15 @@ pub struct Exchange {
     pub bound: Option<Bound>,
     /// The room that its body takes.
     pub held: Held,
+    /// Once one has matched.
     pub route: Option<Matched>,
+    /// Once a plugin has found out who asks.
     pub consumer: Option<Arc<Consumer>>,
+    /// On AI routes, once the body has been read.
     pub ai: Option<AiSide>,
+    /// Towards upstreams.
     pub upstream: UpstreamSide,
+    /// Towards the client.
     pub answer: AnswerSide,
     /// What plugins asked models on its behalf.
     pub consulted: Consulted,
@@ -57,7 +64,9 @@ pub struct Exchange {
 /// The two ends of the client's connection, as the gateway's host sees them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ends {
+    /// Ours.
     pub server: Option<SocketAddr>,
+    /// The other.
     pub client: Option<SocketAddr>,
     /// Whether it is encrypted.
     pub tls: bool,
@@ -74,14 +83,19 @@ impl Ends {
 
 /// The bound of a body whose length is not stated, and what to answer to one beyond.
 pub struct Bound {
+    /// Most bytes.
     pub limit: usize,
+    /// Those that came so far.
     pub taken: usize,
+    /// The answer to more.
     pub error: Error,
 }
 
 /// The matched route.
 pub struct Matched {
+    /// The route with its plugins and its service.
     pub entry: Arc<Entry>,
+    /// What the named groups of its pattern matched.
     pub captures: Vec<(Arc<str>, String)>,
     /// The path for the upstream of a plain route.
     pub path: String,
@@ -91,6 +105,7 @@ pub struct Matched {
 
 /// What only AI exchanges have.
 pub struct AiSide {
+    /// Those that it may go to.
     pub targets: Arc<Targets>,
     /// The request, parsed and edited by plugins.
     pub doc: Doc,
@@ -110,15 +125,19 @@ pub struct AiSide {
     pub meta: crate::provider::Meta,
     /// Whether the client's answer is a stream.
     pub stream: bool,
+    /// Open from the first attempt on; the last one's in the end.
     pub account: Option<Box<Account>>,
 }
 
 /// A request in the provider's own words.
 pub struct NativeSide {
+    /// Whose words.
     pub format: &'static dyn NativeFormat,
+    /// As the client wrote it.
     pub body: Doc,
     /// The view of it before plugins edited it.
     pub view: Doc,
+    /// Whether it asks for a stream.
     pub stream: bool,
 }
 
@@ -129,13 +148,17 @@ pub struct UpstreamSide {
     pub waited: Duration,
     /// The part of it after the head of the answer had come.
     pub received: Duration,
+    /// The last answer's.
     pub status: Option<u16>,
+    /// The last path and query that was asked for.
     pub uri: Option<String>,
+    /// In order.
     pub tries: Vec<Try>,
 }
 
 /// One try of one upstream.
 pub struct Try {
+    /// None if nobody was reached.
     pub address: Option<SocketAddr>,
     /// From the request's arrival, in milliseconds.
     pub at: u64,
@@ -149,9 +172,13 @@ pub struct Try {
 pub struct Tried {
     /// Its place among the route's targets.
     pub target: usize,
+    /// None if nobody was reached.
     pub address: Option<SocketAddr>,
+    /// Of the answer; none if there was none.
     pub status: Option<u16>,
+    /// When it began.
     pub begun: Instant,
+    /// How long it took; none if it is under way.
     pub took: Option<Duration>,
     /// `ok`, or what went wrong.
     pub reason: Cow<'static, str>,
@@ -160,6 +187,7 @@ pub struct Tried {
 /// Calls that plugins made.
 #[derive(Default)]
 pub struct Consulted {
+    /// In order.
     pub calls: Vec<PluginCall>,
     /// Time spent waiting for them.
     pub waited: Duration,
@@ -169,7 +197,9 @@ pub struct Consulted {
 pub struct PluginCall {
     /// Under which key of `ai` the log has it.
     pub log_key: &'static str,
+    /// The instance.
     pub plugin: Uuid,
+    /// The call.
     pub call: consult::Consulted,
 }
 
@@ -178,9 +208,13 @@ pub struct PluginCall {
 pub struct AnswerSide {
     /// Time spent waiting for the client's body.
     pub waited: Duration,
+    /// The answer's, once there is one.
     pub status: Option<u16>,
+    /// The answer's, if the log wants them.
     pub headers: Option<HeaderMap>,
+    /// Why the gateway answered by itself.
     pub error: Option<Error>,
+    /// It hung up before the end.
     pub client_gone: bool,
     /// Headers that plugins add to the answer, whoever gives it, or take away (`None`).
     pub added: Vec<(HeaderName, Option<HeaderValue>)>,

@@ -27,9 +27,13 @@ use std::time::Duration;
 /// The data plane.
 #[derive(Clone)]
 pub struct Gateway {
+    /// What new requests read.
     pub live: Arc<ArcSwap<Snapshot>>,
+    /// Those to upstreams.
     pub connections: Arc<Connections>,
+    /// With clients that send slowly.
     pub patience: Patience,
+    /// What is looked at before anything else.
     pub edge: Edge,
 }
 

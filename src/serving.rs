@@ -21,6 +21,7 @@ use std::pin::pin;
 
 /// A request's route.
 pub struct Found {
+    /// The route, and what matched.
     pub matched: Matched,
     outcome: Outcome,
 }

@@ -27,35 +27,46 @@ pub struct Snapshot {
     pub unrouted: Chain,
     /// What clients of TLS are shown, by the names that they ask for.
     pub certificates: Arc<Named>,
+    /// How much of it there is.
     pub counts: Counts,
 }
 
 /// What a configuration holds, for the start line.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counts {
+    /// That may be asked.
     pub services: usize,
+    /// That requests can match.
     pub routes: usize,
+    /// That run.
     pub plugins: usize,
+    /// That AI routes may go to.
     pub targets: usize,
 }
 
 /// One route, with what its requests need.
 pub struct Entry {
+    /// As it is configured.
     pub route: Route,
+    /// Who serves it; AI routes need none.
     pub service: Option<Arc<Service>>,
     /// Where a plain route's requests go.
     pub upstream: Option<Plain>,
+    /// Of the service.
     pub timeouts: Timeouts,
     /// The plugins of a request whose consumer is not known, or has none of its own.
     pub chain: Chain,
     /// Those of consumers that have plugins of their own.
     by_consumer: HashMap<Uuid, Chain>,
+    /// Its series.
     pub metrics: RouteMetrics,
 }
 
 /// The upstream of a plain route.
 pub struct Plain {
+    /// Its addresses.
     pub endpoint: Arc<Endpoint>,
+    /// What goes into `Host`.
     pub authority: String,
 }
 

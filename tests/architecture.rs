@@ -304,3 +304,28 @@ fn the_house_rules_that_text_can_show_hold() {
     }
     assert_none("house rules", &violations);
 }
+
+#[test]
+fn the_ways_through_the_code_lead_through_functions_that_are_there() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md")).unwrap();
+    let ways = page.split_once("<!-- ways -->").unwrap().1.split_once("<!-- /ways -->").unwrap().0;
+    let code: BTreeMap<String, String> =
+        sources().into_iter().map(|source| (source.path.display().to_string(), source.code)).collect();
+    let (mut violations, mut steps, mut file) = (Vec::new(), 0, None);
+    let pieces: Vec<&str> = ways.split('`').collect();
+    for pair in pieces.chunks_exact(2) {
+        let (between, span) = (pair[0], pair[1]);
+        if Path::new(span).extension().is_some_and(|kind| kind == "rs") {
+            file = Some(span);
+            violations.extend((!code.contains_key(span)).then(|| format!("there is no {span}")));
+        } else if let Some(name) = file.filter(|_| ["", ","].contains(&between.trim())) {
+            steps += 1;
+            let has = |code: &String| ["(", "<"].iter().any(|end| code.contains(&format!("fn {span}{end}")));
+            violations.extend((!code.get(name).is_some_and(has)).then(|| format!("{name} has no fn {span}")));
+        } else {
+            file = None;
+        }
+    }
+    assert!(steps > 80, "only {steps} functions were found");
+    assert_none("ARCHITECTURE.md, the ways", &violations);
+}

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use tollgate::config::entities::{Document, PathHandling};
 use tollgate::config::problems::Problem;
 use tollgate::config::{check_files, load, parse_with};
+use tollgate::provider::PROVIDERS;
 
 /// Where the plugin of [`on_route`] stands; `@` in `config/refused.txt`.
 const PLUGIN: &str = "services[0].routes[0].plugins[0]";
@@ -30,9 +31,11 @@ fn good(text: &str) -> Document {
 }
 
 fn lines(problems: &[Problem]) -> Vec<String> {
+    let providers = PROVIDERS.iter().map(|provider| provider.name()).collect::<Vec<_>>().join(", ");
     let short = |problem: &Problem| {
         let path = problem.path.replace(PLUGIN, "@");
-        if path.is_empty() { problem.message.clone() } else { format!("{path}: {}", problem.message) }
+        let message = problem.message.replace(&providers, "PROVIDERS");
+        if path.is_empty() { message } else { format!("{path}: {message}") }
     };
     problems.iter().map(short).collect()
 }

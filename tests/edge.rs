@@ -243,3 +243,38 @@ async fn a_request_keeps_its_name_or_gets_one() {
         }
     }
 }
+
+#[tokio::test]
+async fn requests_are_edited_on_their_way() {
+    let edits = |parts: Value| json!({"name": "request-transformer", "config": parts});
+    let head = edits(json!({
+        "remove": {"headers": ["x-secret"], "querystring": ["debug"]},
+        "rename": {"headers": ["x-old:X-New"]},
+        "add": {"headers": ["x-who:$(query_params.who)"], "querystring": ["api-version:2"]},
+        "append": {"headers": ["x-new:more"]},
+    }));
+    let sent = "?debug=1&who=ann";
+    let headers = "\r\nx-secret: s\r\nx-old: o";
+    let (gateway, upstream) = both(&[head]).await;
+    for path in ["/plain", "/ai"] {
+        assert_eq!(post(&gateway, &format!("{path}{sent}"), headers).await.status, 200, "{path}");
+        let call = upstream.calls().pop().unwrap();
+        assert!(call.line.contains("?who=ann&api-version=2 "), "{path}: {}", call.line);
+        assert_eq!((call.header("x-secret"), call.header("x-old")), (None, None), "{path}");
+        assert_eq!((call.header("x-new"), call.header("x-who")), (Some("o"), Some("ann")), "{path}");
+        assert_eq!(call.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("x-new")).count(), 2);
+    }
+    let body = edits(json!({
+        "http_method": "PUT",
+        "replace": {"uri": "/other"},
+        "add": {"body": ["user:$(headers.x-user)"]},
+    }));
+    let (gateway, upstream) = both(&[body]).await;
+    for (path, line) in [("/plain", "PUT /other "), ("/ai", "POST /")] {
+        assert_eq!(post(&gateway, path, "\r\nx-user: ann").await.status, 200, "{path}");
+        let call = upstream.calls().pop().unwrap();
+        assert!(call.line.starts_with(line), "{path}: {}", call.line);
+        assert_eq!(call.json()["user"], "ann", "{path}");
+        assert_eq!(call.header("content-length"), Some(&*call.body.len().to_string()), "{path}");
+    }
+}

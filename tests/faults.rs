@@ -47,6 +47,7 @@ const CRITERIA: [&str; 7] =
 /// One run of one cell.
 #[derive(Clone, Copy)]
 pub struct Case {
+    /// What is expected of it.
     pub row: &'static Row,
     /// Which column.
     pub column: usize,
@@ -55,6 +56,7 @@ pub struct Case {
 }
 
 impl Case {
+    /// The upstream's.
     pub fn dialect(&self) -> &'static Dialect {
         dialects::ALL[self.column]
     }

@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 use bytes::Bytes;
+use replay::Answered;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -19,17 +20,17 @@ use tollgate::config::schema::Kind;
 use tollgate::config::target::{Operation, TargetConf};
 use tollgate::error::{Error, Result};
 use tollgate::provider::auth::{Auth, Unsigned};
-use tollgate::provider::{self, Call, Driver, End, PROVIDERS, Provider, StreamPlan};
+use tollgate::provider::{Call, Driver, End, PROVIDERS, Provider, StreamPlan};
 use tollgate::wire::chat;
 use tollgate::wire::doc::Doc;
-use tollgate::wire::frame::{Frame, Framing};
-use tollgate::wire::sse::SseEvents;
-use tollgate::wire::usage::Usage;
+use tollgate::wire::frame::Framing;
 
 #[path = "golden/events.rs"]
 mod events;
 #[path = "golden/files.rs"]
 mod files;
+#[path = "golden/replay.rs"]
+mod replay;
 
 const NOW: u64 = 1_700_000_000;
 const ID: &str = "0123456789abcdef0123456789abcdef";
@@ -60,16 +61,6 @@ struct Scene {
     driver: Driver,
     doc: Doc,
     end: End,
-}
-
-/// What an answer comes to.
-#[derive(Debug, PartialEq)]
-struct Answered {
-    client: Vec<u8>,
-    usage: Usage,
-    model: Option<String>,
-    text: String,
-    complete: bool,
 }
 
 type Outputs = BTreeMap<&'static str, Vec<u8>>;
@@ -289,71 +280,7 @@ fn replay_all(scene: &Scene, call: &Call<'_>, stream: &[u8], folder: &Path) -> A
 }
 
 fn replay(scene: &Scene, call: &Call<'_>, pieces: &[&[u8]]) -> Answered {
-    match scene.driver.dialect.stream(call) {
-        StreamPlan::Verbatim => forward(call, pieces),
-        StreamPlan::Translate(framing, decoder) => translate(call, pieces, framing, decoder, scene.end),
-    }
-}
-
-/// Passes events on as they are; the usage chunk only if the client asked for it.
-fn forward(call: &Call<'_>, pieces: &[&[u8]]) -> Answered {
-    let mut events = SseEvents::default();
-    let (mut usage, mut model, mut text, mut complete) = (Usage::default(), None, String::new(), false);
-    let mut out = Vec::new();
-    for piece in pieces.iter().map(|piece| Some(*piece)).chain([None]) {
-        match piece {
-            Some(piece) => events.push(Bytes::copy_from_slice(piece)),
-            None => events.finish(),
-        }
-        let look = |frame: Frame<'_>| {
-            complete |= frame.data == b"[DONE]";
-            let Some(scan) = chat::reply_scan(frame.data) else { return true };
-            text.push_str(&chat::chunk_text(frame.data));
-            usage = scan.usage.unwrap_or(usage);
-            model = scan.model.map(std::borrow::Cow::into_owned).or(model.take());
-            call.include_usage || !(scan.no_choice && scan.usage.is_some())
-        };
-        events.forward(look, &mut out).unwrap();
-    }
-    Answered { client: out.concat(), usage, model, text, complete }
-}
-
-fn translate(
-    call: &Call<'_>,
-    pieces: &[&[u8]],
-    framing: Framing,
-    mut decoder: Box<dyn provider::StreamDecoder>,
-    end: End,
-) -> Answered {
-    let mut splitter = framing.splitter();
-    let mut out = call.client_stream();
-    let (mut client, mut text) = (Vec::new(), String::new());
-    for piece in pieces.iter().map(|piece| Some(*piece)).chain([None]) {
-        match piece {
-            Some(piece) => splitter.push(piece).unwrap(),
-            // What stands unterminated where a connection broke is not whole.
-            None if end == End::Cut => {}
-            None => splitter.finish(),
-        }
-        while let Some(frame) = splitter.next() {
-            if let Err(error) = decoder.frame(frame, &mut out) {
-                out.error(error.message());
-            }
-        }
-        client.extend_from_slice(&out.take());
-        text.push_str(&out.take_text());
-    }
-    if let Err(error) = decoder.finish(end, &mut out) {
-        out.error(error.message());
-    }
-    client.extend_from_slice(&out.take());
-    Answered {
-        client,
-        usage: out.seen_usage().unwrap_or_default(),
-        model: out.response_model().map(str::to_owned),
-        text,
-        complete: out.is_done(),
-    }
+    replay::replay(&*scene.driver.dialect, call, pieces, scene.end)
 }
 
 fn meter(streamed: &Answered) -> Vec<u8> {

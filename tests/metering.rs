@@ -8,6 +8,8 @@
     reason = "clippy exempts only the test functions themselves"
 )]
 
+#[path = "metering/dashboard.rs"]
+mod dashboard;
 mod support;
 
 use serde_json::{Value, json};

@@ -73,7 +73,10 @@ fn row(provider: &dyn Provider) -> String {
     let cases = cases(name);
     let yes = |is: bool| if is { "yes" } else { "–" };
     let serves = |operation| yes(provider.operations().contains(&operation));
-    let shown = |part: &str| yes(cases.iter().any(|(case, _)| case.contains(part)));
+    let answered = |folder: &Path| {
+        ["client-reply.json", "client-stream.txt"].iter().any(|file| folder.join(file).exists())
+    };
+    let shown = |part: &str| yes(cases.iter().any(|(case, folder)| case.contains(part) && answered(folder)));
     format!(
         "| {name} | {} | {} | {} | {} | {} | {} | {} |\n",
         serves(Operation::Chat),

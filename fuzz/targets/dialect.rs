@@ -8,18 +8,20 @@ use super::client_stream::check;
 use super::split::{messages, pieces};
 use super::{files, read};
 use bytes::Bytes;
+use replay::replay;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 use tollgate::config::target::TargetConf;
 use tollgate::provider::embedding::{Embeddings, Purpose};
 use tollgate::provider::native::Place;
-use tollgate::provider::{Call, Driver, End, PROVIDERS, Provider, StreamDecoder, StreamPlan};
+use tollgate::provider::{Call, Driver, End, PROVIDERS, Provider, StreamPlan};
 use tollgate::wire::chat;
 use tollgate::wire::doc::{Doc, Side};
-use tollgate::wire::frame::{Frame, Framing};
-use tollgate::wire::sse::SseEvents;
-use tollgate::wire::usage::Usage;
+use tollgate::wire::frame::Framing;
+
+#[path = "../../tests/golden/replay.rs"]
+mod replay;
 
 /// A target, and a request that goes to it.
 struct Scene {
@@ -73,102 +75,30 @@ impl Scene {
     }
 }
 
-/// What an answer comes to.
-#[derive(Debug, PartialEq)]
-struct Answered {
-    client: Vec<u8>,
-    usage: Usage,
-    model: Option<String>,
-    text: String,
-    complete: bool,
-}
-
 /// Which target, how it ends and what the client asked for, where it is cut (two bytes), the stream.
 pub fn stream(provider: &str, data: &[u8]) {
     let Some(([which, flags, how @ ..], text)) = data.split_first_chunk::<4>() else { return };
     let scene = Scene::of(provider, *which);
     let call = scene.call(&scene.doc, true, flags & 1 != 0);
     let end = if flags & 2 == 0 { End::Clean } else { End::Cut };
-    let plan = || scene.driver.dialect.stream(&call);
-    let (whole, cut) = match plan() {
-        StreamPlan::Verbatim => (forward(&call, &[text]), forward(&call, &pieces(*how, text))),
-        StreamPlan::Translate(framing, decoder) => {
-            let binary;
-            let text = if framing == Framing::AwsEventStream {
-                binary = messages(text);
-                &binary
-            } else {
-                text
-            };
-            let StreamPlan::Translate(_, again) = plan() else { return };
-            let whole = translate(&call, &[text], (framing, decoder), end);
-            check(&whole.client, whole.complete, provider != "huggingface");
-            (whole, translate(&call, &pieces(*how, text), (framing, again), end))
-        }
+    let dialect = &*scene.driver.dialect;
+    let framing = match dialect.stream(&call) {
+        StreamPlan::Verbatim => None,
+        StreamPlan::Translate(framing, _) => Some(framing),
     };
+    let binary;
+    let text = if framing == Some(Framing::AwsEventStream) {
+        binary = messages(text);
+        &binary
+    } else {
+        text
+    };
+    let whole = replay(dialect, &call, &[text], end);
+    if framing.is_some() {
+        check(&whole.client, whole.complete, provider != "huggingface");
+    }
+    let cut = replay(dialect, &call, &pieces(*how, text), end);
     assert_eq!(cut, whole, "the same however it was cut");
-}
-
-/// As streams of the client's own dialect go.
-fn forward(call: &Call<'_>, pieces: &[&[u8]]) -> Answered {
-    let mut events = SseEvents::default();
-    let (mut usage, mut model, mut text, mut complete) = (Usage::default(), None, String::new(), false);
-    let mut out = Vec::new();
-    for piece in pieces.iter().map(|piece| Some(*piece)).chain([None]) {
-        match piece {
-            Some(piece) => events.push(Bytes::copy_from_slice(piece)),
-            None => events.finish(),
-        }
-        let look = |frame: Frame<'_>| {
-            complete |= frame.data == b"[DONE]";
-            let Some(scan) = chat::reply_scan(frame.data) else { return true };
-            text.push_str(&chat::chunk_text(frame.data));
-            usage = scan.usage.unwrap_or(usage);
-            model = scan.model.map(std::borrow::Cow::into_owned).or(model.take());
-            call.include_usage || !(scan.no_choice && scan.usage.is_some())
-        };
-        if events.forward(look, &mut out).is_err() {
-            break;
-        }
-    }
-    Answered { client: out.concat(), usage, model, text, complete }
-}
-
-type Plan = (Framing, Box<dyn StreamDecoder>);
-
-/// As all others go.
-fn translate(call: &Call<'_>, pieces: &[&[u8]], (framing, mut decoder): Plan, end: End) -> Answered {
-    let mut splitter = framing.splitter();
-    let mut out = call.client_stream();
-    let (mut client, mut text) = (Vec::new(), String::new());
-    for piece in pieces.iter().map(|piece| Some(*piece)).chain([None]) {
-        let pushed = match piece {
-            Some(piece) => splitter.push(piece),
-            None if end == End::Cut => Ok(()),
-            None => {
-                splitter.finish();
-                Ok(())
-            }
-        };
-        while let Some(frame) = splitter.next() {
-            if let Err(error) = decoder.frame(frame, &mut out) {
-                out.error(error.message());
-            }
-            text.push_str(&out.take_text());
-        }
-        if let Err(error) = pushed {
-            out.error(error.message());
-            break;
-        }
-        client.extend_from_slice(&out.take());
-    }
-    if let Err(error) = decoder.finish(end, &mut out) {
-        out.error(error.message());
-    }
-    client.extend_from_slice(&out.take());
-    text.push_str(&out.take_text());
-    let (usage, model) = (out.seen_usage().unwrap_or_default(), out.response_model().map(str::to_owned));
-    Answered { client, usage, model, text, complete: out.is_done() }
 }
 
 /// Which target, then the upstream's body.

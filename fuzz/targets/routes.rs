@@ -4,12 +4,10 @@ use super::halves;
 use http::HeaderMap;
 use regex::Regex;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use tollgate::config::entities::{PathHandling, Route};
+use tollgate::config::entities::Route;
 use tollgate::config::route_paths;
 use tollgate::route::path::{escape, normalize};
 use tollgate::route::{Query, Router};
-use uuid::Uuid;
 
 /// A request target: its normal form is one, and what goes upstream may stand in a request line.
 pub fn path(data: &[u8]) {
@@ -63,23 +61,7 @@ pub fn pattern(data: &[u8]) {
 }
 
 fn route(path: String) -> Route {
-    Route {
-        id: Uuid::nil(),
-        name: None,
-        protocols: vec!["http".to_owned()],
-        methods: Vec::new(),
-        hosts: Vec::new(),
-        paths: vec![path],
-        headers: BTreeMap::new(),
-        snis: Vec::new(),
-        https_redirect_status_code: 426,
-        strip_path: true,
-        preserve_host: false,
-        regex_priority: 0,
-        path_handling: PathHandling::V0,
-        service: None,
-        tags: None,
-    }
+    Route { paths: vec![path], ..Route::default() }
 }
 
 pub fn patterns() -> Vec<Vec<u8>> {

@@ -7,7 +7,9 @@ use serde_json::{Map, Value};
 /// What a body is, by its `Content-Type`.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Format {
+    /// Also where nothing is said.
     Json,
+    /// `application/x-www-form-urlencoded`.
     Form,
     /// With its boundary.
     Multipart(String),

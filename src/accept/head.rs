@@ -6,7 +6,9 @@ use http::{HeaderMap, Uri};
 /// The bounds.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
+    /// Most headers.
     pub headers: usize,
+    /// Most bytes of the target.
     pub uri: usize,
 }
 

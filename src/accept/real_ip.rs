@@ -29,8 +29,11 @@ pub enum Source {
 /// Everything that decides who the client is.
 #[derive(Clone, Debug, Default)]
 pub struct RealIp {
+    /// Whose word is taken for it.
     pub trusted: Trusted,
+    /// Where that word stands.
     pub source: Source,
+    /// Whether trusted addresses in it are passed over, back to the first that is not.
     pub recursive: bool,
 }
 

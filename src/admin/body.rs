@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 /// What a request says.
 #[derive(Clone, Debug)]
 pub enum Args {
+    /// Of a body of JSON.
     Json(Map<String, Value>),
     /// The fields of a form.
     Form(Vec<(String, String)>),

@@ -18,10 +18,13 @@ pub type Made = (State, Uuid);
 
 /// How an entity is addressed, and what the request says of it.
 pub struct Ask<'a> {
+    /// Where it belongs.
     pub collection: &'static Collection,
     /// Its id or name, if it is there already or is to go by it.
     pub key: Option<&'a str>,
+    /// The entity whose list the path names.
     pub below: Option<&'a Owner>,
+    /// What the request's body and query say.
     pub args: &'a Args,
 }
 

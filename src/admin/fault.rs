@@ -8,9 +8,11 @@ use serde_json::{Map, Value, json};
 /// Why a request to the Admin API failed.
 #[derive(Debug)]
 pub struct Fault {
+    /// The answer's.
     pub status: StatusCode,
     /// Kong's number of the error, and its name.
     pub kind: Option<(u8, &'static str)>,
+    /// In Kong's words.
     pub message: String,
     /// What is wrong with which field.
     pub fields: Option<Box<Value>>,

@@ -72,7 +72,9 @@ const KNOCK: Duration = Duration::from_secs(1);
 pub struct Listener {
     /// Bound before anything starts, so that a taken port is an error at start.
     pub socket: std::net::TcpListener,
+    /// What answers.
     pub router: Router,
+    /// Holds requests back while the process is replaced.
     pub rest: Arc<Rest>,
 }
 

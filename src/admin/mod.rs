@@ -44,9 +44,11 @@ use uuid::Uuid;
 /// What the listeners know.
 #[derive(Clone)]
 pub struct Facts {
+    /// What changes go through.
     pub control: Arc<Control>,
     /// Set when the process drains: load balancers are to look elsewhere.
     pub draining: Arc<AtomicBool>,
+    /// Who may change something.
     pub door: Arc<Door>,
     /// What `/metrics` shows.
     pub books: Arc<Books>,

@@ -23,7 +23,9 @@ pub enum Place {
 /// The entity in whose list a path looks.
 #[derive(Clone)]
 pub struct Owner {
+    /// Where it stands.
     pub collection: &'static Collection,
+    /// Its id, or its name.
     pub key: String,
     /// The field by which those in the list refer to it.
     pub field: &'static str,

@@ -8,14 +8,18 @@ use serde_json::{Value, json};
 
 /// What a request is answered with.
 pub enum Answer {
+    /// With a body.
     Json(StatusCode, Value),
+    /// Without one.
     Empty(StatusCode),
 }
 
 /// Whose words are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flavour {
+    /// As Kong's own Admin API.
     Kong,
+    /// As Konnect's.
     Konnect,
 }
 

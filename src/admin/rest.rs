@@ -82,6 +82,7 @@ impl Drop for UnderWay<'_> {
 /// What a listener's requests need to know.
 #[derive(Clone)]
 pub struct Turn {
+    /// Holds them back while the process is replaced.
     pub rest: Arc<Rest>,
     /// The listener's own address, at which the next process listens as well.
     pub address: SocketAddr,

@@ -9,6 +9,7 @@ pub const ENTITY: &str = "@entity";
 /// One step of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
+    /// A field of an object.
     Field(String),
     /// From 0.
     Item(usize),

@@ -15,7 +15,7 @@ use http::{HeaderValue, header};
 use std::borrow::Cow;
 
 /// The largest answer that is held in memory.
-const LIMIT: usize = 64 * 1024 * 1024;
+pub const LIMIT: usize = 64 * 1024 * 1024;
 
 /// Reads a successful reply, and answers with it in OpenAI's words.
 pub async fn reply(
@@ -138,7 +138,8 @@ impl Tap {
     fn tell(self, current: &Try<'_>, coding: Option<&str>, account: &mut Account) -> Option<String> {
         if !current.native {
             let seen = chat::reply_scan(&self.0).unwrap_or_default();
-            account.reply(seen.usage.unwrap_or_default(), Bytes::new());
+            let read = current.settled.driver.dialect.usage();
+            account.reply(seen.usage.map(read).unwrap_or_default(), Bytes::new());
             return seen.model.map(Cow::into_owned);
         }
         let plain = Inflate::all(coding.unwrap_or_default(), &Bytes::from(self.0)).unwrap_or_default();

@@ -13,6 +13,7 @@ const FLUSH: Duration = Duration::from_millis(20);
 
 /// The client's connection.
 pub struct Downstream<'a> {
+    /// The connection itself.
     pub client: Client<'a>,
     /// The client has hung up: nothing is written any more.
     pub gone: bool,

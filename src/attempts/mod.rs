@@ -38,8 +38,11 @@ use std::time::{Duration, Instant};
 
 /// One try, as its parts see it.
 pub struct Try<'a> {
+    /// The target, as this request sees it.
     pub settled: &'a Settled,
+    /// Its provider's name.
     pub provider: &'static str,
+    /// What the dialect is told of the request.
     pub call: Call<'a>,
     /// The client speaks the provider's own API: its bytes pass.
     pub native: bool,
@@ -47,8 +50,11 @@ pub struct Try<'a> {
     pub model_header: Option<HeaderValue>,
     /// Whether the answer's headers are kept for the log.
     pub logged: bool,
+    /// What the client is told of time.
     pub latency: Latency,
+    /// The exchange's id.
     pub id: &'a str,
+    /// How long its stream may take.
     pub limits: Limits,
     /// Headers that plugins add to the answer.
     pub added: Vec<(HeaderName, Option<HeaderValue>)>,
@@ -61,11 +67,13 @@ pub struct Limits {
     pub first_by: Option<Instant>,
     /// Between two reads from then on.
     pub idle: Option<Duration>,
+    /// What becomes of a stream whose client has gone.
     pub abandoned: Abandoned,
 }
 
 /// What the client got.
 pub struct Outcome {
+    /// Of the answer.
     pub status: u16,
     /// If the log wants them.
     pub headers: Option<HeaderMap>,

@@ -16,10 +16,15 @@ use http::HeaderValue;
 
 /// A target, settled for the request that it is to serve.
 pub struct Plan<'a> {
+    /// As it is configured.
     pub target: &'a Target,
+    /// With its templates resolved.
     pub settled: Choice<'a>,
+    /// What the request asks of it.
     pub ask: Ask,
+    /// The request, after all plugins.
     pub doc: Doc,
+    /// The exchange's.
     pub id: RequestId,
     now: u64,
 }
@@ -54,6 +59,7 @@ impl<'a> Plan<'a> {
         self.target.shown.clone().or_else(named)
     }
 
+    /// What the provider's dialect is told.
     pub fn call(&self) -> Call<'_> {
         Call {
             conf: &self.settled.conf,

@@ -16,8 +16,11 @@ use std::borrow::Cow;
 
 /// The three ways through.
 pub enum Relay {
+    /// As it comes.
     Verbatim(Verbatim),
+    /// In other words.
     Translate(Box<Translate>),
+    /// As it comes, and read beside.
     Native(Box<Native>),
 }
 
@@ -42,6 +45,7 @@ impl Relay {
                 failed: false,
                 reported: None,
                 preserve,
+                usage: current.settled.driver.dialect.usage(),
             }),
             StreamPlan::Translate(framing, decoder) => {
                 let (splitter, out) = (framing.splitter(), current.call.client_stream());
@@ -186,6 +190,8 @@ pub struct Verbatim {
     /// What it reported.
     reported: Option<String>,
     preserve: bool,
+    /// Reads what the provider counted.
+    usage: fn(&str) -> Usage,
 }
 
 impl Verbatim {
@@ -196,7 +202,7 @@ impl Verbatim {
     }
 
     fn forward(&mut self, account: &mut Account) -> Result<()> {
-        let Self { model, spoke, finished, ended, failed, reported, preserve, .. } = self;
+        let Self { model, spoke, finished, ended, failed, reported, preserve, usage: read, .. } = self;
         let hide = self.hide_usage;
         let mut garbage = false;
         let keep = |frame: Frame<'_>| {
@@ -221,7 +227,7 @@ impl Verbatim {
                 *reported = chat::reported(data);
             }
             let Some(usage) = scan::usage_object(data) else { return true };
-            account.usage(Usage::read(std::str::from_utf8(usage).unwrap_or_default()));
+            account.usage(read(std::str::from_utf8(usage).unwrap_or_default()));
             // A chunk of usage alone, which only we have asked for.
             !(hide && chat::reply_scan(data).is_some_and(|seen| seen.no_choice))
         };

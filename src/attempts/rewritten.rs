@@ -1,6 +1,6 @@
 //! Answers that a plugin rewrites: read whole, put into the client's words, handed to the plugin.
 
-use super::collect::{self, internal};
+use super::collect::{self, LIMIT, internal};
 use super::downstream::Downstream;
 use super::{Outcome, Try};
 use crate::config::target::Operation;
@@ -16,9 +16,6 @@ use crate::upstream::fetch;
 use http::{HeaderMap, HeaderValue, header};
 use pingora::http::ResponseHeader;
 use std::sync::Arc;
-
-/// The largest answer that is held in memory.
-const LIMIT: usize = 64 * 1024 * 1024;
 
 /// Collects an answer, lets the plugins rewrite it, and gives it to the client.
 pub async fn respond(

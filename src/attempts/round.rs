@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 /// Picks targets for one exchange until one has answered.
 pub struct Round<'a> {
+    /// Those to pick from.
     pub targets: &'a Targets,
     bearing: &'a Bearing,
     /// What may become of each target; nothing is noted of a lone one.
@@ -30,7 +31,9 @@ enum Place {
 
 /// A target that a request is sent to.
 pub struct Seat<'a> {
+    /// Its place in the list.
     pub index: usize,
+    /// What it is.
     pub target: &'a Target,
     entry: Option<Entry<'a>>,
     /// Of several targets: what it bears is measured.

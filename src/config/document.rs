@@ -11,6 +11,7 @@ use std::sync::Arc;
 pub struct Source {
     /// Its name, for problems.
     pub name: Arc<str>,
+    /// As it was read.
     pub text: String,
 }
 

@@ -29,9 +29,11 @@ pub const FOREIGN_KINDS: &[&str] = &[
 
 /// One entity as written.
 pub struct Item {
+    /// Where it belongs.
     pub collection: &'static Collection,
     /// Which of the files, and its name.
     pub source: usize,
+    /// Where it was written.
     pub file: Arc<str>,
     /// `services[0].routes[1]`.
     pub path: String,
@@ -39,6 +41,7 @@ pub struct Item {
     pub value: Map<String, Value>,
     /// The item whose list it was in, and the field that now refers to it.
     pub parent: Option<(usize, &'static str)>,
+    /// Given, or made of what names it.
     pub id: Uuid,
     /// Fields that refer to other items, and to which; known after `references`.
     pub refers: Vec<(&'static str, usize)>,
@@ -48,7 +51,9 @@ pub struct Item {
 
 /// An entry of a consumer's `groups` or a group's `consumers`.
 pub struct Member {
+    /// Where it was written.
     pub path: String,
+    /// What was written.
     pub value: Value,
     /// The item it names; known after `references`.
     pub item: Option<usize>,

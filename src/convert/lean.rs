@@ -6,7 +6,9 @@ use serde_json::{Map, Value};
 
 /// Leaves out defaults; `own` gets the paths of fields that had to go because Kong does not know them.
 pub struct Lean<'a> {
+    /// For whom it is written.
     pub form: Form,
+    /// Where they are put.
     pub own: &'a mut Vec<String>,
 }
 

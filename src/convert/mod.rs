@@ -32,7 +32,9 @@ pub enum Form {
 
 /// A file, and what became of what was read.
 pub struct Converted {
+    /// The file.
     pub text: String,
+    /// What became of what was read.
     pub report: Report,
 }
 
@@ -40,6 +42,7 @@ pub struct Converted {
 pub struct Report {
     /// How many entities of each collection were written.
     pub entities: Vec<(&'static str, usize)>,
+    /// One for each thing that was not exact.
     pub notes: Vec<Note>,
 }
 

@@ -14,10 +14,13 @@ use std::time::Duration;
 
 /// One provider that is to be served.
 pub struct Answers {
+    /// Who.
     pub offer: &'static Offer,
     /// Its key, or the address of the local model.
     pub access: String,
+    /// The one to be served.
     pub model: String,
+    /// Further ones, by name.
     pub options: Vec<(String, String)>,
     /// Of a million tokens, in and out.
     pub price: Option<(f64, f64)>,
@@ -25,8 +28,11 @@ pub struct Answers {
 
 /// Who is asked, and what was said already.
 pub struct Asker<'a> {
+    /// What was said already.
     pub flags: &'a Init,
+    /// Where answers come from.
     pub input: &'a mut dyn BufRead,
+    /// Where questions go.
     pub output: &'a mut dyn Write,
 }
 

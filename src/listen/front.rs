@@ -54,6 +54,7 @@ pub struct Ends<'a> {
 
 /// What an [`Express`] leaves of a connection.
 pub enum Left {
+    /// It is closed.
     Nothing,
     /// A request for the application, with what was read of it.
     Request(Stream, BytesMut),

@@ -10,12 +10,17 @@ use std::sync::Arc;
 /// Why they cannot be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wrong {
+    /// The text is not PEM.
     NoPem,
+    /// It holds no certificate.
     NoCertificate,
+    /// It holds one that cannot be read.
     Unreadable,
+    /// It holds no key.
     NoKey,
     /// It belongs to another certificate.
     OtherKey,
+    /// It is of no kind that is served.
     UnknownKey,
 }
 

@@ -11,6 +11,7 @@ struct Id {
     id: Uuid,
 }
 
+/// A route, in Kong's fields.
 #[derive(Serialize)]
 pub struct RouteFields<'a> {
     id: Uuid,
@@ -64,6 +65,7 @@ pub fn route(route: &Route) -> RouteFields<'_> {
     }
 }
 
+/// A service, in Kong's fields.
 #[derive(Serialize)]
 pub struct ServiceFields<'a> {
     id: Uuid,

@@ -11,6 +11,7 @@ pub const REDACTED: &str = "REDACTED";
 
 /// A map of lower-case names; a name that came several times has an array of values.
 pub struct Headers<'a> {
+    /// All of them.
     pub map: &'a HeaderMap,
     /// Names of those that hold credentials.
     pub hidden: &'a [&'a str],
@@ -101,7 +102,9 @@ fn parse(piece: &str) -> (Cow<'_, str>, Argument<'_>) {
 /// A URI in which the values of hidden arguments are replaced.
 #[derive(Clone, Copy)]
 pub struct Redacted<'a> {
+    /// As it came.
     pub uri: &'a str,
+    /// The arguments' names.
     pub hidden: &'a [&'a str],
 }
 
@@ -130,9 +133,13 @@ impl Serialize for Redacted<'_> {
 
 /// A whole URL. Kong always writes the port.
 pub struct Url<'a> {
+    /// `http` or `https`.
     pub scheme: &'a str,
+    /// Without a port.
     pub host: &'a str,
+    /// Also where the scheme implies it.
     pub port: u16,
+    /// Path and query.
     pub uri: Redacted<'a>,
 }
 

@@ -2,10 +2,9 @@
 
 use super::ai::{Ai, CompletionDetails, Exchange, Meta, Payload, PromptDetails, Usage};
 use super::record::{Latencies, Record, Request, Response, Try, WORKSPACE};
-use crate::config::entities::{Consumer, PathHandling, Route, Service};
+use crate::config::entities::{Consumer, Route, Service};
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use uuid::Uuid;
 
@@ -17,18 +16,9 @@ fn route() -> Route {
         id: ID,
         name: Some("chat".to_owned()),
         protocols: vec!["http".to_owned()],
-        methods: Vec::new(),
-        hosts: Vec::new(),
         paths: vec!["~/chat$".to_owned()],
-        headers: BTreeMap::new(),
-        snis: Vec::new(),
-        https_redirect_status_code: 426,
-        strip_path: true,
-        preserve_host: false,
-        regex_priority: 0,
-        path_handling: PathHandling::V0,
         service: Some(ID),
-        tags: None,
+        ..Route::default()
     }
 }
 

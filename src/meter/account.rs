@@ -21,7 +21,9 @@ const UNREAD: usize = 256 * 1024;
 
 /// What an account belongs to.
 pub struct Holder {
+    /// The target's series.
     pub metrics: Arc<TargetMetrics>,
+    /// The target's; none if it has none.
     pub price: Option<Price>,
     /// Whether Kong's series are asked for (`log_statistics` and the plugin's `ai_metrics`).
     pub kong: bool,
@@ -64,9 +66,13 @@ struct Answer {
 /// The end of an account, for the log.
 #[derive(Clone, Debug)]
 pub struct Settlement {
+    /// How it ended.
     pub ending: Ending,
+    /// What was counted, if anything was to be.
     pub tally: Option<Tally>,
+    /// How long things took.
     pub times: Times,
+    /// Whether it was a stream.
     pub streamed: bool,
     /// The answer's text, if payloads are logged.
     pub text: Option<String>,

@@ -28,17 +28,24 @@ impl Provenance {
 /// One count and its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Count {
+    /// How many.
     pub tokens: u64,
+    /// Who counted.
     pub from: Provenance,
 }
 
 /// The settled usage of one exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tally {
+    /// Of the request.
     pub prompt: Count,
+    /// Of the answer.
     pub completion: Count,
+    /// Part of the prompt: what the provider's cache held.
     pub cached: Option<u64>,
+    /// Part of the prompt: what went into the cache.
     pub cache_write: Option<u64>,
+    /// Part of the completion: what the model thought.
     pub reasoning: Option<u64>,
     /// `None`: no price is configured.
     pub cost: Option<Amount>,

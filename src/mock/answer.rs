@@ -59,8 +59,11 @@ impl Finish {
 /// An answer.
 #[derive(Debug)]
 pub struct Answer {
+    /// What it says.
     pub text: String,
+    /// How many those are.
     pub tokens: u64,
+    /// Why it ends.
     pub finish: Finish,
     /// The stop word that ended it.
     pub stop: Option<String>,

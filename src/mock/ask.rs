@@ -8,9 +8,11 @@ use std::borrow::Cow;
 pub struct Ask<'a> {
     /// How the simulated model behaves.
     pub options: &'a Options,
+    /// The request's.
     pub headers: &'a HeaderMap,
     /// Without its question mark.
     pub query: &'a str,
+    /// The request's.
     pub body: &'a [u8],
     /// The model or deployment that the path names.
     pub model: Option<Cow<'a, str>>,
@@ -21,6 +23,7 @@ pub struct Ask<'a> {
 pub struct Spent {
     /// All tokens of the prompt, those from a cache among them.
     pub prompt: u64,
+    /// Tokens of the answer.
     pub completion: u64,
     /// The tokens of the prompt that came from a cache; `None` if the request did not ask for any.
     pub cached: Option<u64>,

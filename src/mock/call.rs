@@ -12,6 +12,7 @@ use std::borrow::Cow;
 /// A tool that the model may call.
 #[derive(Debug)]
 pub struct Tool<'a> {
+    /// What it is called by.
     pub name: Cow<'a, str>,
     /// What its arguments have to be.
     pub schema: Option<&'a RawValue>,
@@ -32,14 +33,18 @@ pub enum Choice<'a> {
 /// The tools of a request.
 #[derive(Debug, Default)]
 pub struct Tools<'a> {
+    /// In their order.
     pub all: Vec<Tool<'a>>,
+    /// Whether one is to be called.
     pub choice: Choice<'a>,
 }
 
 /// A call of a tool.
 #[derive(Debug)]
 pub struct ToolCall {
+    /// Of the tool.
     pub name: String,
+    /// That fit its schema.
     pub arguments: Value,
 }
 

@@ -12,16 +12,21 @@ use std::borrow::Cow;
 /// Whose API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
+    /// Also the default of whatever is not another's.
     OpenAi,
+    /// OpenAI's, with deployments.
     Azure,
+    /// Messages.
     Anthropic,
+    /// Both its versions.
     Cohere,
     /// Where a stream is an array, so is an error.
-    Gemini {
-        array: bool,
-    },
+    Gemini { array: bool },
+    /// Converse.
     Bedrock,
+    /// Text generation, also llama2's raw one.
     HuggingFace,
+    /// `/api/chat`, `/api/generate`.
     Ollama,
 }
 
@@ -30,9 +35,11 @@ type Run = fn(&Ask<'_>) -> Result<Reply, Refusal>;
 
 /// What a path leads to.
 pub struct Route<'a> {
+    /// Whose API it is.
     pub dialect: Dialect,
     /// The model or deployment that the path names.
     pub model: Option<Cow<'a, str>>,
+    /// Who answers it.
     pub run: Run,
 }
 

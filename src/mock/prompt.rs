@@ -13,7 +13,9 @@ const IMAGE: u64 = 85;
 pub struct Prompt<'a> {
     /// The last thing that the user said.
     pub question: Cow<'a, str>,
+    /// How many it has.
     pub tokens: u64,
+    /// How many came with it.
     pub images: usize,
     /// The tool calls that the turn before the present one made and nothing has answered.
     unanswered: Vec<Cow<'a, str>>,

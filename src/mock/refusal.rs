@@ -15,9 +15,13 @@ const AMAZON_ERROR: HeaderName = HeaderName::from_static("x-amzn-errortype");
 /// Why a request is not answered.
 #[derive(Debug)]
 pub struct Refusal {
+    /// The answer's.
     pub status: StatusCode,
+    /// What is wrong.
     pub message: Cow<'static, str>,
+    /// The field that is wrong, where the provider says so.
     pub param: Option<&'static str>,
+    /// The provider's word for it, where it has one.
     pub code: Option<&'static str>,
 }
 

@@ -18,6 +18,7 @@ const BEFORE_CUT: Duration = Duration::from_millis(20);
 pub enum Reply {
     /// One JSON document.
     Whole(Vec<u8>),
+    /// Event by event.
     Stream(Script),
 }
 

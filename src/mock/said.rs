@@ -8,7 +8,9 @@ use super::refusal::Refusal;
 /// What the simulated model says.
 #[derive(Debug)]
 pub enum Said {
+    /// Words.
     Text(Answer),
+    /// A tool is called.
     Call(ToolCall),
 }
 

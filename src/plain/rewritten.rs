@@ -2,7 +2,7 @@
 //! because Pingora's pipeline cannot send another body than the one that it reads.
 
 use crate::accept::{Client, Patience};
-use crate::attempts::collect::internal;
+use crate::attempts::collect::{LIMIT, internal};
 use crate::attempts::downstream::Downstream;
 use crate::attempts::encode::forwarded;
 use crate::attempts::rewritten;
@@ -21,9 +21,6 @@ use pingora::http::ResponseHeader;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-
-/// The largest answer of a service that is held in memory.
-const LIMIT: usize = 64 * 1024 * 1024;
 
 /// Serves an exchange with the route's service.
 pub async fn serve(

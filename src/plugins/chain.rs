@@ -15,6 +15,7 @@ pub struct Chain {
     rewriters: Vec<Arc<dyn Plugin>>,
     /// How many steps come before the first that reads the body.
     body_from: usize,
+    /// Those of its AI proxy: with them its route is an AI route.
     pub targets: Option<Arc<Targets>>,
     /// What `prometheus` instances switched on.
     pub switches: Switches,
@@ -26,7 +27,9 @@ pub struct Chain {
 
 /// One instance and its place in the order.
 pub struct Step {
+    /// Kong's: higher runs earlier.
     pub priority: i32,
+    /// The instance.
     pub plugin: Arc<dyn Plugin>,
 }
 
@@ -104,9 +107,13 @@ impl Chain {
 /// What a request is known to belong to.
 #[derive(Clone, Copy, Default)]
 pub struct Scope {
+    /// Once one has matched.
     pub route: Option<Uuid>,
+    /// The route's.
     pub service: Option<Uuid>,
+    /// Once somebody knows who asks.
     pub consumer: Option<Uuid>,
+    /// The consumer's.
     pub consumer_group: Option<Uuid>,
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 /// A consumer, and what the upstream is told of it.
 pub struct Known {
+    /// Who it is.
     pub consumer: Arc<Consumer>,
     /// Headers that are the same in each of its requests, and so are made once.
     pub told: Vec<(&'static str, HeaderValue)>,

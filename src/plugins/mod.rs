@@ -44,12 +44,14 @@ pub mod rate_limiting;
 pub mod redis;
 pub mod request_size_limiting;
 pub mod request_termination;
+pub mod request_transformer;
 pub mod tcp_log;
 pub mod transformer;
 pub mod udp_log;
 
 /// An entry of [`KINDS`]: what the configuration may say of a plugin, and what it becomes.
 pub struct PluginKind {
+    /// What the configuration calls it.
     pub name: &'static str,
     /// Kong's: higher runs earlier.
     pub priority: i32,
@@ -77,6 +79,7 @@ pub static KINDS: &[&PluginKind] = &[
     &request_size_limiting::KIND,
     &acl::KIND,
     &rate_limiting::KIND,
+    &request_transformer::KIND,
     &ai_request_transformer::KIND,
     &ai_prompt_template::KIND,
     &ai_prompt_decorator::KIND,
@@ -101,14 +104,19 @@ pub fn find(name: &str) -> Option<&'static PluginKind> {
 /// What an instance is made of.
 #[derive(Clone, Copy)]
 pub struct Conf<'a> {
+    /// The instance's.
     pub id: Uuid,
     /// The route and the service that the instance is bound to.
     pub route: Option<Uuid>,
+    /// The service that it is bound to.
     pub service: Option<Uuid>,
+    /// The plugin's.
     pub name: &'static str,
+    /// Checked, with its defaults.
     pub config: &'a Value,
     /// Of the service that the route belongs to.
     pub timeouts: Timeouts,
+    /// Who may call, for those that find out who does.
     pub consumers: &'a Arc<Consumers>,
 }
 
@@ -129,6 +137,7 @@ pub enum Step {
     /// The request ends here, with an answer of the plugin's own.
     Reply(Box<Reply>),
     /// The request ends here, and the answer shows it.
+    /// With the request itself.
     Echo(Box<Echo>),
 }
 
@@ -140,15 +149,19 @@ impl From<Result<()>> for Step {
 
 /// A plugin's own answer.
 pub struct Reply {
+    /// The answer's.
     pub status: u16,
     /// `None`: there is no body to speak of.
     pub content_type: Option<String>,
+    /// The answer's; may be empty.
     pub body: Bytes,
 }
 
 /// An answer that shows the request.
 pub struct Echo {
+    /// The answer's.
     pub status: u16,
+    /// What it says beside the request.
     pub message: Option<String>,
     /// The request's body, if it was read already.
     pub body: Option<Bytes>,
@@ -156,8 +169,11 @@ pub struct Echo {
 
 /// Why a request ends before its upstream was asked.
 pub enum Stop {
+    /// With the gateway's words for it.
     Error(Error),
+    /// With the plugin's.
     Reply(Box<Reply>),
+    /// With the request itself.
     Echo(Box<Echo>),
 }
 
@@ -186,9 +202,11 @@ pub type Steps<'a> = Pin<Box<dyn Future<Output = Step> + Send + 'a>>;
 
 /// What a plugin that waits works with.
 pub struct Turn<'a> {
+    /// The exchange.
     pub x: &'a mut Exchange,
     /// The client's request.
     pub head: &'a RequestHeader,
+    /// Those to upstreams.
     pub connections: &'a Arc<Connections>,
 }
 
@@ -204,9 +222,11 @@ pub enum Rewrites {
 /// A collected answer, on its way to the client.
 #[derive(Debug)]
 pub struct Whole {
+    /// The answer's.
     pub status: u16,
     /// Without what speaks of the length or the coding of the body.
     pub headers: HeaderMap,
+    /// The whole of it, in the client's words.
     pub body: Bytes,
 }
 

@@ -20,12 +20,19 @@ use tokio::sync::Mutex;
 pub struct Drain {
     /// The bound when the process is told to stop, and when it has been replaced.
     pub grace: Duration,
+    /// How long a process that was replaced may last.
     pub upgrade: Duration,
+    /// Hear what the process is told.
     pub ears: Mutex<Ears>,
+    /// What may go to the next process.
     pub handles: Arc<Handles>,
+    /// The connections that are open.
     pub clients: Arc<Clients>,
+    /// The counters to hand on.
     pub books: Arc<Books>,
+    /// Whether another process has taken over.
     pub successor: Arc<Successor>,
+    /// Taken away at the end, unless it is another's by then.
     pub pid_file: Arc<Option<PidFile>>,
 }
 

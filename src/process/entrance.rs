@@ -41,8 +41,11 @@ impl Drop for Client {
 
 /// An application whose connections are counted, and left to themselves when the process is replaced.
 pub struct Attended<A> {
+    /// The application.
     pub app: Arc<A>,
+    /// Counts them.
     pub clients: Arc<Clients>,
+    /// Says whether the process has been replaced.
     pub successor: Arc<Successor>,
 }
 
@@ -74,7 +77,9 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Attended<A> {
 
 /// A service that listens on sockets which are open already, each under the address it was added with.
 pub struct Entrance<A> {
+    /// What listens.
     pub service: listening::Service<A>,
+    /// Each with its address.
     pub sockets: Vec<(String, OwnedFd)>,
 }
 

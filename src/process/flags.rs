@@ -11,6 +11,7 @@ use std::time::Duration;
 #[derive(Debug, Parser)]
 #[command(name = "tollgate", version)]
 pub struct Flags {
+    /// What is to be done.
     #[command(subcommand)]
     pub command: Command,
 }

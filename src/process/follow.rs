@@ -10,6 +10,7 @@ use std::time::Duration;
 /// Asks the store for its version, a few bytes, and for the rest when that has changed. Asking finds a
 /// change also after the server was away, which a subscription would have to be told in another way.
 pub struct Follower {
+    /// What changes go through.
     pub control: Arc<Control>,
 }
 

@@ -72,8 +72,11 @@ pub fn add(
 
 /// How the listeners pass from a process to the next, and what it waits for before it ends.
 pub struct Way<'a> {
+    /// Those that pass.
     pub handles: &'a Handles,
+    /// Those that are waited for.
     pub clients: Arc<Clients>,
+    /// Says whether the process has been replaced.
     pub successor: Arc<Successor>,
 }
 

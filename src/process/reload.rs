@@ -20,10 +20,13 @@ pub fn load(files: &[PathBuf]) -> Result<Ready, Vec<Problem>> {
 
 /// Waits for SIGHUP.
 pub struct Reloader {
+    /// Those to read again.
     pub files: Vec<PathBuf>,
     /// Opened anew as well: it may have been moved away.
     pub log: Option<PathBuf>,
+    /// What changes go through.
     pub control: Arc<Control>,
+    /// The signal.
     pub hangup: Mutex<Signal>,
 }
 

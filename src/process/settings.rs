@@ -71,14 +71,19 @@ pub enum LogFormat {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
+    /// Where clients come.
     pub proxy_listen: Listens,
+    /// Where operators come.
     pub admin_listen: SocketAddr,
+    /// Where `/metrics` is.
     pub status_listen: SocketAddr,
+    /// Who may come to the Admin API.
     pub admin: Admin,
     /// Directory that keeps the configuration; of a `store`, its copy.
     pub state: Option<PathBuf>,
     /// Server that keeps the configuration of a fleet: `redis://…`, or `rediss://…` by TLS.
     pub store: Option<StoreUrl>,
+    /// Certificates, and who is asked for one.
     pub tls: Tls,
     /// Proxies that are believed what they say of the client.
     pub trusted_ips: Trusted,
@@ -90,6 +95,7 @@ pub struct Settings {
     pub threads: usize,
     /// Whether threads stay awake while exchanges are under way.
     pub busy_polling: bool,
+    /// How the process writes its own log.
     pub log_format: LogFormat,
     /// File that the log goes to instead of stderr.
     pub log_file: Option<PathBuf>,
@@ -103,7 +109,9 @@ pub struct Settings {
     pub max_connections: usize,
     /// Of the head of a request: its bytes, its headers, and the bytes of its path and query.
     pub max_header_bytes: usize,
+    /// Most headers of a request.
     pub max_headers: usize,
+    /// Most bytes of a request's target.
     pub max_uri_bytes: usize,
     /// How long a head may take, or what comes before HTTP on a connection.
     pub header_seconds: u64,

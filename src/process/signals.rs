@@ -13,8 +13,11 @@ use tokio::sync::Mutex;
 
 /// Waits for the signal that ends this process.
 pub struct Signals {
+    /// Hear what the process is told.
     pub ears: Mutex<Ears>,
+    /// Set when it begins to end.
     pub draining: Arc<AtomicBool>,
+    /// What a signal to replace it begins.
     pub succession: Succession,
 }
 
@@ -30,8 +33,11 @@ pub struct Ears {
 /// What a signal says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {
+    /// No further request; end when nothing is under way.
     Drain,
+    /// End at once.
     End,
+    /// Let another process take over.
     Upgrade,
 }
 

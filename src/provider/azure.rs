@@ -3,7 +3,7 @@
 use super::auth::azure;
 use super::auth::token::Token;
 use super::embedding::Embedder;
-use super::openai::{OpenAiDialect, Vendor};
+use super::openai::{OPENAI, OpenAiDialect, Vendor};
 use super::{Call, Decoded, Dialect, Driver, Outbound, Pair, Provider, StreamPlan};
 use crate::config::problems::Problems;
 use crate::config::schema::Field;
@@ -52,7 +52,7 @@ impl Provider for Azure {
     fn load(&self, conf: &TargetConf) -> Result<Driver> {
         let (instance, deployment) = (option(conf, "azure_instance"), option(conf, "azure_deployment_id"));
         let version = option(conf, "azure_api_version");
-        let vendor = if takes_stream_options(version) { Vendor::OpenAi } else { Vendor::EarlyAzure };
+        let vendor = Vendor { asks_usage: takes_stream_options(version), ..OPENAI };
         let identity =
             azure::is_wanted(&conf.auth).then(|| azure::token(&conf.auth, |name| std::env::var(name).ok()));
         let dialect = AzureDialect { openai: OpenAiDialect::new(vendor), identity };
@@ -67,6 +67,10 @@ impl Provider for Azure {
             meta: meta.map(|(name, value)| (name, value.to_owned())).into(),
             ..driver
         })
+    }
+
+    fn semantic_name(&self) -> &'static str {
+        "azure.ai.openai"
     }
 
     fn embeddings(&self) -> Option<&'static dyn Embedder> {

@@ -58,6 +58,10 @@ impl Provider for Bedrock {
         Some(&native::BedrockFormat)
     }
 
+    fn semantic_name(&self) -> &'static str {
+        "aws.bedrock"
+    }
+
     fn embeddings(&self) -> Option<&'static dyn Embedder> {
         Some(&embed::BedrockEmbedder)
     }

@@ -21,7 +21,9 @@ pub trait Embedder: Send + Sync {
 
 /// How to ask one model for embeddings.
 pub struct Embeddings {
+    /// Where it is asked.
     pub address: Address,
+    /// In which words.
     pub words: Box<dyn Words>,
     /// What the model needs beside the body.
     pub headers: Vec<(HeaderName, HeaderValue)>,

@@ -76,6 +76,10 @@ impl Provider for Gemini {
         Some(&native::GeminiFormat)
     }
 
+    fn semantic_name(&self) -> &'static str {
+        "gcp.gemini"
+    }
+
     fn embeddings(&self) -> Option<&'static dyn Embedder> {
         Some(&embed::GeminiEmbedder)
     }

@@ -6,7 +6,7 @@
 // KONG(llm/drivers/huggingface.lua): Kong's default, api-inference.huggingface.co, is no more.
 
 use super::embedding::Embedder;
-use super::openai::{OpenAiDialect, Vendor};
+use super::openai::{COMPATIBLE, OpenAiDialect};
 use super::parameter::Parameter;
 use super::{Call, Driver, Provider};
 use crate::config::problems::Problems;
@@ -50,7 +50,7 @@ impl Provider for HuggingFace {
         let wishes = Wishes::of(conf);
         Ok(match conf.route_type {
             Operation::Chat => {
-                let dialect = chat::ChatDialect { openai: OpenAiDialect::new(Vendor::Compatible), wishes };
+                let dialect = chat::ChatDialect { openai: OpenAiDialect::new(COMPATIBLE), wishes };
                 Driver { below: true, ..Driver::new(ROUTER, "/v1/chat/completions", dialect) }
             }
             Operation::Completions => Driver::new(ROUTER, "", text::TextDialect { wishes }),

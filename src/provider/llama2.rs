@@ -1,7 +1,7 @@
 //! Llama 2 on a server of one's own, in one of three formats: OpenAI's, Ollama's, or a raw prompt.
 
 use super::ollama::OllamaDialect;
-use super::openai::{OpenAiDialect, Vendor, path};
+use super::openai::{COMPATIBLE, OpenAiDialect, path};
 use super::{Driver, Provider};
 use crate::config::problems::Problems;
 use crate::config::schema::Field;
@@ -48,7 +48,7 @@ impl Provider for Llama2 {
         let options = &conf.model.options;
         let driver = match options.own_str("llama2_format") {
             Some("ollama") => OllamaDialect::driver(conf.route_type),
-            Some("openai") => Driver::new("", path(conf.route_type), OpenAiDialect::new(Vendor::Compatible)),
+            Some("openai") => Driver::new("", path(conf.route_type), OpenAiDialect::new(COMPATIBLE)),
             _ => Driver::new("", "/", raw::RawDialect::new(options.own_str("llama2_history"))),
         };
         Ok(Driver { address: None, ..driver })

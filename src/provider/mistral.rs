@@ -2,7 +2,7 @@
 
 use super::embedding::Embedder;
 use super::ollama::OllamaDialect;
-use super::openai::{OpenAiDialect, Vendor, path};
+use super::openai::{COMPATIBLE, OpenAiDialect, Vendor, path, rename};
 use super::{Call, Decoded, Dialect, Driver, End, Outbound, Provider, StreamDecoder, StreamPlan};
 use crate::config::problems::Problems;
 use crate::config::schema::Field;
@@ -12,6 +12,7 @@ use crate::wire::chat::lenient::{Count, Text};
 use crate::wire::chat::{self, Answer, Reply};
 use crate::wire::client_stream::ClientStream;
 use crate::wire::frame::{Frame, Framing};
+use crate::wire::usage::Usage;
 use bytes::Bytes;
 use serde::Deserialize;
 
@@ -21,6 +22,20 @@ mod embed;
 pub struct Mistral;
 
 const CLOUD: &str = "https://api.mistral.ai";
+
+/// Mistral's cloud refuses fields that it does not know (422, `extra_forbidden`), so OpenAI's names
+/// become its own. It needs no asking for usage: the last chunk always carries it.
+//
+// KONG(llm/drivers/mistral.lua): Kong sends OpenAI's names.
+const CLOUD_VENDOR: Vendor = Vendor {
+    asks_usage: false,
+    reword: |doc| {
+        rename(doc, "seed", "random_seed");
+        rename(doc, "max_completion_tokens", "max_tokens");
+        doc.remove("stream_options");
+    },
+    ..COMPATIBLE
+};
 
 impl Provider for Mistral {
     fn name(&self) -> &'static str {
@@ -49,7 +64,7 @@ impl Provider for Mistral {
             return Ok(OllamaDialect::driver(conf.route_type));
         }
         let cloud = is_cloud(conf.model.options.upstream_url.as_deref());
-        let vendor = if cloud { Vendor::MistralCloud } else { Vendor::Compatible };
+        let vendor = if cloud { CLOUD_VENDOR } else { COMPATIBLE };
         let openai = OpenAiDialect::new(vendor);
         let fim = cloud && conf.route_type == Operation::Completions;
         if fim {
@@ -57,6 +72,10 @@ impl Provider for Mistral {
             return Ok(Driver::new(CLOUD, "/v1/fim/completions", FimDialect { openai }));
         }
         Ok(Driver::new(CLOUD, path(conf.route_type), openai))
+    }
+
+    fn semantic_name(&self) -> &'static str {
+        "mistral_ai"
     }
 
     fn embeddings(&self) -> Option<&'static dyn Embedder> {
@@ -154,7 +173,7 @@ impl StreamDecoder for FimDecoder {
         }
         out.start(chunk.id.as_deref(), scan.model.as_deref(), chunk.created.0);
         if let Some(usage) = scan.usage {
-            out.usage(usage);
+            out.usage(Usage::read(usage));
         }
         for choice in &chunk.choices {
             if let Some(text) = choice.message.as_ref().and_then(|message| message.content.as_deref()) {
@@ -180,6 +199,15 @@ impl StreamDecoder for FimDecoder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::doc::Doc;
+
+    #[test]
+    fn the_cloud_gets_its_own_names() {
+        let client = r#"{"seed": 7, "max_completion_tokens": 30, "stream_options": {"include_usage": true}}"#;
+        let mut doc = Doc::parse(Bytes::from_static(client.as_bytes())).unwrap();
+        (CLOUD_VENDOR.reword)(&mut doc);
+        assert_eq!(doc.bytes(), r#"{"random_seed":7,"max_tokens":30}"#);
+    }
 
     #[test]
     fn the_cloud_is_known_by_its_host() {

@@ -29,6 +29,7 @@ pub mod auth;
 pub mod azure;
 pub mod bedrock;
 pub mod cohere;
+pub mod deepseek;
 pub mod embedding;
 pub mod gemini;
 pub mod huggingface;
@@ -39,11 +40,9 @@ pub mod offer;
 pub mod ollama;
 pub mod openai;
 pub mod parameter;
-mod semantic;
 mod tgi;
 pub mod vocabulary;
-
-pub use semantic::semantic_name;
+pub mod xai;
 
 use auth::Signer;
 
@@ -58,6 +57,8 @@ pub static PROVIDERS: &[&dyn Provider] = &[
     &gemini::Gemini,
     &bedrock::Bedrock,
     &huggingface::HuggingFace,
+    &xai::XAi,
+    &deepseek::DeepSeek,
 ];
 
 /// The provider of that name.
@@ -69,6 +70,11 @@ pub fn find(name: &str) -> Option<&'static dyn Provider> {
 pub trait Provider: Send + Sync + 'static {
     /// The value of `model.provider`, the metric label and the fixture folder.
     fn name(&self) -> &'static str;
+
+    /// What OpenTelemetry's conventions for generative AI call it (`gen_ai.provider.name`).
+    fn semantic_name(&self) -> &'static str {
+        self.name()
+    }
 
     /// Its own fields of `model.options`.
     fn options(&self) -> Vec<Field> {
@@ -279,6 +285,11 @@ pub trait Dialect: Send + Sync {
     /// How its streams are read.
     fn stream(&self, call: &Call<'_>) -> StreamPlan;
 
+    /// What the text of a `usage` object says in OpenAI's sense, where bytes pass as they are.
+    fn usage(&self) -> fn(&str) -> Usage {
+        Usage::read
+    }
+
     /// Whether the model of that name knows a system prompt.
     fn takes_system(&self, _model: &str) -> bool {
         true
@@ -337,4 +348,21 @@ pub(crate) fn error_text(error: &RawValue) -> String {
     let text = serde_json::from_str::<Text<'_>>(raw)
         .or_else(|_| serde_json::from_str::<Told<'_>>(raw).map(|told| told.message));
     text.map_or_else(|_| raw.to_owned(), |text| text.0.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn traces_call_providers_as_the_conventions_do() {
+        let known = [("openai", "openai"), ("azure", "azure.ai.openai"), ("bedrock", "aws.bedrock")];
+        for (name, convention) in known {
+            assert_eq!(find(name).map(Provider::semantic_name), Some(convention));
+        }
+        let mut all: Vec<_> = PROVIDERS.iter().map(|provider| provider.semantic_name()).collect();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), PROVIDERS.len(), "each has a name of its own");
+    }
 }

@@ -6,8 +6,9 @@
 //! what it makes of it.
 
 use crate::error::{Error, Kind, Result};
-use crate::wire::chat::Message;
+use crate::wire::chat::{Message, ToolUse};
 use crate::wire::doc::{Doc, Side};
+use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -51,13 +52,65 @@ pub struct Asked {
     pub stream: bool,
 }
 
+/// A message of a view, as OpenAI's clients would have written it.
+#[derive(Default, Serialize)]
+pub(super) struct Seen<'a> {
+    /// Who spoke.
+    pub role: &'a str,
+    /// The function whose result it is, where that has a name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<&'a str>,
+    /// Null where a model only called tools.
+    pub content: Option<Said<'a>>,
+    /// Those calls.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolUse<'a>>,
+    /// The call that it answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tool_call_id: Option<Cow<'a, str>>,
+}
+
+/// What was said: a text, or parts of several kinds.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum Said<'a> {
+    Text(Cow<'a, str>),
+    Parts(Vec<Shown<'a>>),
+}
+
+impl<'a> Said<'a> {
+    /// What those parts come to: a lone text needs no list, and nothing was said without any.
+    pub fn of(parts: Vec<Shown<'a>>) -> Option<Self> {
+        match parts.as_slice() {
+            [] => None,
+            [Shown::Text { text }] => Some(Self::Text(Cow::Borrowed(text))),
+            _ => Some(Self::Parts(parts)),
+        }
+    }
+}
+
+/// A part of a message.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum Shown<'a> {
+    Text { text: &'a str },
+    ImageUrl { image_url: Link<'a> },
+}
+
+/// Where an image is.
+#[derive(Serialize)]
+pub(super) struct Link<'a> {
+    /// An address, or the image itself as `data:`.
+    pub url: Cow<'a, str>,
+}
+
 /// A piece of a path, unescaped.
 pub fn unescaped(piece: &str) -> Cow<'_, str> {
     percent_encoding::percent_decode_str(piece).decode_utf8_lossy()
 }
 
 /// A value as JSON text, to be put into a client's request.
-pub fn raw(value: &impl serde::Serialize) -> Result<Box<RawValue>> {
+pub fn raw(value: &impl Serialize) -> Result<Box<RawValue>> {
     to_raw_value(value).map_err(|_| unwritten())
 }
 

@@ -2,11 +2,13 @@
 
 /// A provider, and what has to be known to reach it.
 pub struct Offer {
+    /// A name of the list of providers.
     pub provider: &'static str,
     /// What people call it.
     pub title: &'static str,
     /// Served unless another is named.
     pub model: &'static str,
+    /// How it is reached.
     pub access: Access,
     /// Options that go without asking.
     pub options: &'static [(&'static str, &'static str)],

@@ -10,6 +10,7 @@ use crate::config::target::{Operation, TargetConf};
 use crate::error::{Error, Result};
 use crate::wire::chat;
 use crate::wire::doc::Doc;
+use crate::wire::usage::Usage;
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -32,7 +33,7 @@ impl Provider for OpenAi {
     fn check(&self, _conf: &TargetConf, _out: &mut Problems<'_>) {}
 
     fn load(&self, conf: &TargetConf) -> Result<Driver> {
-        let dialect = OpenAiDialect::new(Vendor::OpenAi);
+        let dialect = OpenAiDialect::new(OPENAI);
         Ok(Driver::new("https://api.openai.com", path(conf.route_type), dialect))
     }
 
@@ -50,18 +51,31 @@ pub(super) fn path(operation: Operation) -> &'static str {
     }
 }
 
-/// Whose words of the dialect an upstream wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Vendor {
-    /// OpenAI itself.
-    OpenAi,
-    /// An Azure of before September 2024, which refuses `stream_options`.
-    EarlyAzure,
-    /// Mistral's own cloud, which refuses fields it does not know.
-    MistralCloud,
-    /// A server that follows OpenAI.
-    Compatible,
+/// What an upstream of this dialect does in its own way. Who follows OpenAI to the letter is
+/// [`COMPATIBLE`]; whoever does not says here what is otherwise, in the file of its provider.
+#[derive(Clone, Copy)]
+pub struct Vendor {
+    /// The field that bounds the answers of the model of that name to chats.
+    pub limit: fn(&str) -> &'static str,
+    /// Whether streams are asked for their usage; some state it unasked and refuse the question.
+    pub asks_usage: bool,
+    /// Puts its words in the place of OpenAI's.
+    pub reword: fn(&mut Doc),
+    /// What it counted, in OpenAI's sense, of the text of its `usage` objects.
+    pub usage: fn(&str) -> Usage,
 }
+
+/// A server that follows OpenAI.
+pub const COMPATIBLE: Vendor =
+    Vendor { limit: |_| "max_tokens", asks_usage: true, reword: |_| {}, usage: Usage::read };
+
+/// OpenAI itself.
+//
+// KONG(llm/drivers/openai.lua): Kong always sends `max_tokens`, which OpenAI's reasoning models refuse.
+pub const OPENAI: Vendor = Vendor {
+    limit: |model| if is_reasoning(model) { "max_completion_tokens" } else { "max_tokens" },
+    ..COMPATIBLE
+};
 
 /// The OpenAI dialect.
 pub struct OpenAiDialect {
@@ -79,14 +93,12 @@ impl OpenAiDialect {
         let mut doc = call.doc.clone();
         doc.set("model", call.model)?;
         self.set_options(call, &mut doc)?;
-        if self.vendor == Vendor::MistralCloud {
-            speak_mistral(&mut doc);
-        }
+        (self.vendor.reword)(&mut doc);
         doc.set("stream", &call.stream)?;
         if !call.stream {
             // OpenAI refuses it in a request that does not stream.
             doc.remove("stream_options");
-        } else if !matches!(self.vendor, Vendor::MistralCloud | Vendor::EarlyAzure) {
+        } else if self.vendor.asks_usage {
             ask_for_usage(&mut doc)?;
         }
         Ok(doc)
@@ -97,19 +109,14 @@ impl OpenAiDialect {
         let options = &call.conf.model.options;
         if let Some(limit) = options.max_tokens {
             let chat = call.conf.route_type == Operation::Chat;
-            // KONG(llm/drivers/openai.lua): Kong always sends `max_tokens`, which OpenAI's reasoning
-            // models refuse, and lets the client's `max_completion_tokens` through beside it, which
-            // either is an error or lifts the configured limit.
-            let openai = matches!(self.vendor, Vendor::OpenAi | Vendor::EarlyAzure);
-            let reasoning = chat && openai && is_reasoning(call.model);
-            let (name, other) = if reasoning {
-                ("max_completion_tokens", "max_tokens")
-            } else {
-                ("max_tokens", "max_completion_tokens")
-            };
+            let name = if chat { (self.vendor.limit)(call.model) } else { "max_tokens" };
             doc.set(name, &limit)?;
-            if chat {
-                doc.remove(other);
+            // KONG(llm/drivers/openai.lua): Kong lets the client's other limit through beside its own,
+            // which either is an error or lifts the configured one.
+            for other in ["max_tokens", "max_completion_tokens"] {
+                if chat && other != name {
+                    doc.remove(other);
+                }
             }
         }
         if let Some(temperature) = &options.temperature {
@@ -143,13 +150,17 @@ impl Dialect for OpenAiDialect {
             let silent = || format!("'choices' not in {operation} response");
             return Err(Error::bad_reply(reported.unwrap_or_else(silent)));
         }
-        let usage = scan.usage.unwrap_or_default();
+        let usage = scan.usage.map(self.vendor.usage).unwrap_or_default();
         let model = scan.model.map(Cow::into_owned);
         Ok(Decoded { body, usage, model })
     }
 
     fn stream(&self, _call: &Call<'_>) -> StreamPlan {
         StreamPlan::Verbatim
+    }
+
+    fn usage(&self) -> fn(&str) -> Usage {
+        self.vendor.usage
     }
 }
 
@@ -173,18 +184,8 @@ fn ask_for_usage(doc: &mut Doc) -> Result<()> {
     Ok(())
 }
 
-/// Mistral's cloud refuses fields that it does not know (422, `extra_forbidden`), so OpenAI's names
-/// become its own. It needs no asking for usage: the last chunk always carries it.
-///
-// KONG(llm/drivers/mistral.lua): Kong sends OpenAI's names.
-fn speak_mistral(doc: &mut Doc) {
-    rename(doc, "seed", "random_seed");
-    rename(doc, "max_completion_tokens", "max_tokens");
-    doc.remove("stream_options");
-}
-
 /// Renames a field; one that already has the new name wins.
-fn rename(doc: &mut Doc, from: &str, to: &str) {
+pub(super) fn rename(doc: &mut Doc, from: &str, to: &str) {
     let value = doc.raw(from).and_then(|raw| RawValue::from_string(raw.to_owned()).ok());
     if let Some(value) = value {
         doc.remove(from);

@@ -23,11 +23,6 @@ mod pattern;
 mod prefix;
 mod upstream;
 
-#[cfg(test)]
-mod scan;
-#[cfg(test)]
-mod tests;
-
 /// What a request is routed by.
 #[derive(Clone, Copy)]
 pub struct Query<'a> {
@@ -185,3 +180,8 @@ fn outcome(entry: &Entry, query: &Query<'_>, host: &str) -> Outcome {
         _ => Outcome::Serve,
     }
 }
+
+#[cfg(test)]
+mod scan;
+#[cfg(test)]
+mod tests;

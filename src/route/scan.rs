@@ -4,12 +4,11 @@
 
 use super::path::normalize;
 use super::{Query, Router};
-use crate::config::entities::{PathHandling, Route};
+use crate::config::entities::Route;
 use http::HeaderMap;
 use proptest::prelude::*;
 use proptest::sample::select;
 use regex::Regex;
-use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// The route's place and the length of what its path matched.
@@ -155,30 +154,9 @@ fn route() -> impl Strategy<Value = Route> {
             headers,
             snis,
             regex_priority,
-            ..plain()
+            ..Route::default()
         },
     )
-}
-
-/// A route with nothing configured.
-pub(super) fn plain() -> Route {
-    Route {
-        id: Uuid::nil(),
-        name: None,
-        protocols: vec!["http".to_owned(), "https".to_owned()],
-        methods: Vec::new(),
-        hosts: Vec::new(),
-        paths: Vec::new(),
-        headers: BTreeMap::new(),
-        snis: Vec::new(),
-        https_redirect_status_code: 426,
-        strip_path: true,
-        preserve_host: false,
-        regex_priority: 0,
-        path_handling: PathHandling::V0,
-        service: None,
-        tags: None,
-    }
 }
 
 proptest! {

@@ -1,6 +1,5 @@
 //! The router's rules, one table each.
 
-use super::scan::plain;
 use super::*;
 use crate::config::entities::Route;
 use http::{HeaderName, HeaderValue};
@@ -11,16 +10,16 @@ fn texts(texts: &[&str]) -> Vec<String> {
 }
 
 fn paths(paths: &[&str]) -> Route {
-    Route { paths: texts(paths), ..plain() }
+    Route { paths: texts(paths), ..Route::default() }
 }
 
 fn hosts(hosts: &[&str]) -> Route {
-    Route { hosts: texts(hosts), ..plain() }
+    Route { hosts: texts(hosts), ..Route::default() }
 }
 
 fn headers(pairs: &[(&str, &[&str])]) -> Route {
     let headers = pairs.iter().map(|(name, values)| ((*name).to_owned(), texts(values)));
-    Route { headers: headers.collect(), ..plain() }
+    Route { headers: headers.collect(), ..Route::default() }
 }
 
 fn header_map(lines: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -78,7 +77,7 @@ fn plain_paths_are_prefixes_and_regexes_are_anchored_at_the_start() {
 
 #[test]
 fn methods_are_exact() {
-    let route = Route { methods: texts(&["POST", "PUT"]), ..plain() };
+    let route = Route { methods: texts(&["POST", "PUT"]), ..Route::default() };
     for (request, expected) in [("POST /", true), ("PUT /", true), ("GET /", false), ("post /", false)] {
         assert_eq!(pick(std::slice::from_ref(&route), request, "h", &[]).is_some(), expected, "{request}");
     }
@@ -136,7 +135,7 @@ fn headers_need_one_value_of_each_name() {
 
 #[test]
 fn server_names_count_only_under_tls() {
-    let route = Route { snis: texts(&["ai.example.", "*.tls.test"]), ..plain() };
+    let route = Route { snis: texts(&["ai.example.", "*.tls.test"]), ..Route::default() };
     let router = Router::new(&[route]).expect("valid");
     let headers = HeaderMap::new();
     let table = [
@@ -187,7 +186,7 @@ fn the_stronger_route_wins() {
             Route { paths: texts(&["~/a/b$"]), ..headers(&[("x-a", &["1"])]) },
             Route { paths: texts(&["/"]), ..headers(&[("x-a", &["1"]), ("x-b", &["2"])]) },
         ),
-        ("a path over none", plain(), paths(&["/"])),
+        ("a path over none", Route::default(), paths(&["/"])),
     ];
     for (why, weaker, stronger) in table {
         let found = pick(&[weaker, stronger], "/a/b", "h.test", &[("x-a", "1"), ("x-b", "2")]);

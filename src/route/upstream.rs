@@ -72,7 +72,6 @@ fn joined_v1<'m>(base: &str, rest: &str, strip_path: bool) -> Cow<'m, str> {
 #[cfg(test)]
 mod tests {
     use super::super::path::normalize;
-    use super::super::scan::plain;
     use super::super::{Query, Router};
     use super::*;
     use crate::config::entities::Route;
@@ -137,11 +136,11 @@ mod tests {
     fn paths_join_as_the_tables_say() {
         for (base, path, target, expected) in TABLE {
             let plain_path = (!path.is_empty()).then(|| (*path).to_owned()).into_iter().collect();
-            let found = joined(Route { paths: plain_path, ..plain() }, target, base);
+            let found = joined(Route { paths: plain_path, ..Route::default() }, target, base);
             assert_eq!(found, *expected, "{base} + {path} + {target}");
             if let Some(tail) = path.strip_prefix('/') {
                 let regex = vec![format!("~/[x]?{tail}")];
-                let found = joined(Route { paths: regex, ..plain() }, target, base);
+                let found = joined(Route { paths: regex, ..Route::default() }, target, base);
                 assert_eq!(found, *expected, "{base} + ~{path} + {target}");
             }
         }
@@ -149,10 +148,11 @@ mod tests {
 
     #[test]
     fn the_whole_match_of_a_regex_is_stripped() {
-        let route = || Route { paths: vec!["~/v\\d+/(?<team>\\w+)".to_owned()], ..plain() };
+        let route = || Route { paths: vec!["~/v\\d+/(?<team>\\w+)".to_owned()], ..Route::default() };
         let [stripped, kept, ..] = joined(route(), "/v12/red/chat", "/up");
         assert_eq!((stripped.as_str(), kept.as_str()), ("/up/chat", "/up/v12/red/chat"));
-        let [stripped, ..] = joined(Route { paths: vec!["~/chat$".to_owned()], ..plain() }, "/chat", "/");
+        let [stripped, ..] =
+            joined(Route { paths: vec!["~/chat$".to_owned()], ..Route::default() }, "/chat", "/");
         assert_eq!(stripped, "/");
     }
 
@@ -162,7 +162,8 @@ mod tests {
         let target = "/in/x?q=1";
         let query =
             Query { method: "GET", host: "", target, headers: &headers, scheme: "http", sni: None, port: 80 };
-        let router = Router::new(&[Route { paths: vec!["/in".to_owned()], ..plain() }]).expect("valid");
+        let router =
+            Router::new(&[Route { paths: vec!["/in".to_owned()], ..Route::default() }]).expect("valid");
         let found = router.find(&query).expect("a match");
         assert_eq!(normalize(target).as_deref(), Some("/in/x"));
         for (strip, expected) in [(false, "/in/x"), (true, "/x")] {

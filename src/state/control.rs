@@ -25,7 +25,9 @@ pub struct Control {
 
 /// A configuration as entities and made ready to serve.
 pub struct Ready {
+    /// For the Admin API and the store.
     pub state: State,
+    /// For requests.
     pub snapshot: Snapshot,
 }
 

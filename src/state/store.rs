@@ -37,6 +37,7 @@ pub struct Kept {
     pub name: String,
     /// A declarative configuration.
     pub text: String,
+    /// Of what is kept: another for every change.
     pub version: Version,
 }
 

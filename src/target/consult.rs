@@ -37,7 +37,9 @@ pub struct Oracle {
 
 /// What is asked, and for whom.
 pub struct Question<'a> {
+    /// What the model is told to do.
     pub prompt: &'a str,
+    /// What it is to do it with.
     pub text: &'a str,
     /// The client's request, for the expressions in the target's options.
     pub source: Source<'a>,
@@ -51,23 +53,33 @@ pub struct Question<'a> {
 
 /// A call, for the log and for traces.
 pub struct Consulted {
+    /// When the call was begun,
     pub began: Instant,
+    /// and how long it took.
     pub took: Duration,
     /// `ok`, or what went wrong, as the metrics call it.
     pub outcome: &'static str,
+    /// What the upstream answered.
     pub status: Option<u16>,
+    /// Where it runs.
     pub host: String,
+    /// The port there.
     pub port: u16,
+    /// What the model was asked to do.
     pub options: OptionsConf,
+    /// Whose model.
     pub provider: &'static str,
+    /// What it is called in metrics and logs.
     pub model: String,
     /// The model that the upstream says it ran.
     pub response_model: Option<String>,
+    /// What the log says beside it.
     pub meta: Meta,
+    /// Whether the log wants it.
     pub logging: LoggingConf,
     /// What was asked.
     pub request: Doc,
-    /// `None`: it never went out.
+    /// What it cost; `None`: it never went out.
     pub account: Option<Account>,
 }
 

@@ -35,6 +35,7 @@ impl Default for Tolerance {
 /// What a target can be; the numbers are those of `tollgate_target_state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
+    /// It may be asked.
     Healthy = 0,
     /// Its time is over: one request at a time may try it.
     OnTrial = 1,

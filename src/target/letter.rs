@@ -12,12 +12,17 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 /// What stands around the body.
 pub struct Letter<'a> {
+    /// The target, as this request sees it.
     pub settled: &'a Settled,
+    /// What the dialect was told.
     pub call: &'a Call<'a>,
+    /// The upstream's.
     pub method: &'a Method,
     /// The client's headers and query, which go along but for the target's own.
     pub headers: &'a HeaderMap,
+    /// The client's, as it is passed on.
     pub query: &'a str,
+    /// What the upstream is told of the client, if it is.
     pub forwarded: Option<Forwarded<'a>>,
     /// It goes to a proxy, which has to be told the host.
     pub whole_url: bool,

@@ -43,8 +43,11 @@ pub struct Load {
 /// What a target used of late, each in its own unit and all equally aged.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Used {
+    /// Tokens.
     pub prompt: f64,
+    /// Tokens.
     pub completion: f64,
+    /// How many.
     pub exchanges: f64,
 }
 
@@ -53,6 +56,7 @@ pub struct Used {
 pub struct Spent {
     /// Tokens.
     pub prompt: u64,
+    /// Tokens of the answer.
     pub completion: u64,
     /// From the request's leaving to the end of the answer.
     pub whole: Duration,

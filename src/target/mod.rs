@@ -50,18 +50,25 @@ pub enum Streaming {
 
 /// An AI route: what ai-proxy or ai-proxy-advanced configured.
 pub struct Targets {
+    /// The instance.
     pub plugin: Uuid,
     /// Under which key of `ai` the log has its exchanges.
     pub log_key: &'static str,
+    /// In the order of the configuration.
     pub list: Vec<Target>,
     /// The provider's own API, where clients speak it.
     pub native: Option<&'static dyn NativeFormat>,
+    /// Chooses among them.
     pub balancer: Balancer,
+    /// Whether answers may stream.
     pub streaming: Streaming,
     /// Bytes of a request body at most.
     pub max_body: usize,
+    /// Whether clients are told which model answered.
     pub model_header: bool,
+    /// Of one attempt.
     pub timeouts: Timeouts,
+    /// What follows a failure.
     pub policy: policy::Policy,
 }
 
@@ -81,10 +88,13 @@ impl Targets {
 
 /// One target.
 pub struct Target {
+    /// As it is configured.
     pub conf: TargetConf,
     /// The configured name of the provider.
     pub provider: &'static str,
+    /// None if it has none.
     pub price: Option<Price>,
+    /// Its series.
     pub metrics: Arc<TargetMetrics>,
     /// What the provider counts together with those of other targets.
     pub quota: Arc<Quota>,
@@ -117,11 +127,15 @@ impl Plan {
 
 /// A target's parts as one request sees them.
 pub struct Settled {
+    /// Without templates.
     pub conf: TargetConf,
+    /// How its provider is spoken to.
     pub driver: Driver,
+    /// How we are known to it.
     pub auth: Auth,
     /// The address with the operation's path; `upstream_path` applied.
     pub address: Address,
+    /// Its addresses.
     pub endpoint: Arc<Endpoint>,
 }
 
@@ -218,7 +232,9 @@ fn typed(raw: &Value) -> Result<TargetConf> {
 
 /// A settled target: lent by its route, or made for one request.
 pub enum Choice<'a> {
+    /// As it was loaded.
     Lent(&'a Settled),
+    /// Made for this request.
     Own(Box<Settled>),
 }
 

@@ -13,7 +13,9 @@ use uuid::Uuid;
 /// What was measured of one target.
 #[derive(Debug, Default)]
 pub struct State {
+    /// How much it does.
     pub load: Load,
+    /// Whether it may be asked.
     pub health: Breaker,
 }
 

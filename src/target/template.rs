@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 /// What a template may read of the request.
 pub struct Source<'a> {
+    /// The request's.
     pub headers: &'a HeaderMap,
+    /// What the route's pattern matched, by name.
     pub captures: &'a [(Arc<str>, String)],
     /// The query string, undecoded.
     pub query: &'a str,

@@ -98,6 +98,7 @@ impl Connections {
 pub struct Request {
     /// Request line and headers, with the blank line.
     pub head: Vec<u8>,
+    /// Sent with the head, in one write.
     pub body: Bytes,
     /// Set once some upstream may have got it, and may charge for it.
     pub sent: AtomicBool,

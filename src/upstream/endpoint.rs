@@ -23,8 +23,11 @@ pub(super) const IDLE: Duration = Duration::from_secs(50);
 /// The limits of one try, from the service or from the balancer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Timeouts {
+    /// Until there is a connection.
     pub connect: Duration,
+    /// Between two reads.
     pub read: Duration,
+    /// Between two writes.
     pub write: Duration,
 }
 
@@ -49,7 +52,9 @@ pub struct Way {
 /// A proxy's host and port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Hop {
+    /// A name or an address.
     pub host: Arc<str>,
+    /// Of the host.
     pub port: u16,
 }
 
@@ -81,8 +86,11 @@ pub struct Endpoint {
 /// An address of an endpoint, with what the pool knows it by.
 #[derive(Clone)]
 pub struct Known {
+    /// What Pingora connects to.
     pub peer: HttpPeer,
+    /// That of its connections in the pool.
     pub key: u64,
+    /// None where it is a socket's path.
     pub address: Option<SocketAddr>,
 }
 

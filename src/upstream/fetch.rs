@@ -15,9 +15,13 @@ use std::time::Duration;
 
 /// A request.
 pub struct Call {
+    /// Its method.
     pub method: Method,
+    /// Where it goes.
     pub url: String,
+    /// Beside those of the body.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// May be empty.
     pub body: Bytes,
 }
 
@@ -35,7 +39,9 @@ pub struct Limits {
 /// An answer.
 #[derive(Debug)]
 pub struct Fetched {
+    /// The answer's.
     pub status: u16,
+    /// Without what speaks of the body's coding.
     pub headers: HeaderMap,
     /// Inflated.
     pub body: Bytes,

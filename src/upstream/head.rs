@@ -16,25 +16,33 @@ pub struct Forwarded<'a> {
     pub scheme: &'a str,
     /// The client's `Host`, and the port it named or that its scheme implies.
     pub host: &'a str,
+    /// The one that the client came to.
     pub port: u16,
+    /// What the client asked for.
     pub path: &'a str,
     /// What `strip_path` took off.
     pub prefix: Option<&'a str>,
+    /// The exchange's.
     pub request_id: &'a str,
 }
 
 /// Everything of a request line and its headers.
 pub struct Parts<'a> {
+    /// The upstream's.
     pub method: &'a Method,
+    /// The upstream's.
     pub path: &'a str,
     /// Pieces of the query, joined by `&`.
     pub query: &'a [&'a str],
+    /// What goes into `Host`.
     pub host: &'a str,
+    /// What the client sent; what is between two hosts is left out.
     pub client: &'a HeaderMap,
     /// The gateway's own headers: they replace the client's of the same name.
     pub own: &'a [(HeaderName, HeaderValue)],
     /// The client's headers that begin so do not go along.
     pub withheld: Option<&'a str>,
+    /// Of the body.
     pub length: usize,
     /// Of the client's request; `None` where there is none behind ours.
     pub forwarded: Option<Forwarded<'a>>,

@@ -13,8 +13,11 @@ const SLICE: usize = 16 * 1024;
 
 /// A decoder that takes the body piece by piece and hands out what it has.
 pub enum Inflate {
+    /// Of that coding.
     Gzip(GzDecoder<Vec<u8>>),
+    /// `deflate`.
     Zlib(ZlibDecoder<Vec<u8>>),
+    /// Of that coding.
     Brotli(Box<DecompressorWriter<Vec<u8>>>),
 }
 

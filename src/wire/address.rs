@@ -7,12 +7,15 @@ use url::{Host, Url};
 /// Scheme, host, port and base path of an upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
+    /// Whether TLS is spoken.
     pub tls: bool,
     /// Name or IP literal (IPv6 without brackets).
     pub host: Arc<str>,
+    /// Said, or the scheme's own.
     pub port: u16,
     /// Starts with `/`.
     pub path: String,
+    /// Encoded, without its question mark.
     pub query: Option<String>,
     /// What goes into the `Host` header: the port only where it is not the scheme's own.
     pub authority: String,

@@ -60,11 +60,14 @@ pub struct Direct {
     /// To be written.
     out: Vec<u8>,
     clock: Clock,
+    /// Our end of it.
     pub server: Option<SocketAddr>,
+    /// The other end of it.
     pub client: Option<SocketAddr>,
     /// What else is known of the connection.
     pub digest: Option<Arc<ProxyDigest>>,
     heads: Heads,
+    /// The head of the request under way.
     pub request: RequestHeader,
     /// The request's head as it came.
     raw: Bytes,
@@ -79,7 +82,9 @@ pub struct Direct {
     /// It has sent something behind its request, which will be the next one.
     ahead: bool,
     answer: Answer,
+    /// Bytes that came, over all requests of the connection.
     pub received: usize,
+    /// Bytes that went out, likewise.
     pub sent: usize,
 }
 
@@ -92,6 +97,7 @@ struct Answer {
 
 /// What came on a connection.
 pub enum Next {
+    /// One is here.
     Request,
     /// Nothing more will come.
     Closed,

@@ -18,8 +18,11 @@ pub enum Framing {
     None,
     /// So many bytes are still to be written.
     Length(u64),
+    /// In pieces, each with its length.
     Chunked,
+    /// To the end of the connection.
     Close,
+    /// All of it has been written.
     Ended,
 }
 

@@ -19,14 +19,18 @@ pub enum Scope {
 
 /// A plugin and what it is attached to, by namespace and name of the plugin.
 pub struct Binding {
+    /// Where it stands.
     pub namespace: String,
+    /// Within the namespace.
     pub name: String,
+    /// One for each place that names it.
     pub scopes: Vec<Scope>,
 }
 
 /// All of them, in the order in which plugins were first named.
 #[derive(Default)]
 pub struct Bindings {
+    /// In that order.
     pub all: Vec<Binding>,
 }
 

@@ -14,8 +14,6 @@ mod plugins;
 mod secrets;
 mod services;
 mod store;
-#[cfg(test)]
-mod tests;
 
 use super::items::Item;
 use super::problems::{Problem, Problems};
@@ -40,11 +38,13 @@ pub struct Manifests {
 /// Something that was mapped, but not to the letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
+    /// Where it stands.
     pub file: Arc<str>,
     /// `documents[2].spec.tls`
     pub path: String,
     /// Whether it has no effect at all.
     pub dropped: bool,
+    /// What was done instead.
     pub message: String,
 }
 
@@ -158,3 +158,6 @@ fn map<const N: usize>(fields: [(&str, Value); N]) -> Map<String, Value> {
         .map(|(name, value)| (name.to_owned(), value))
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,15 +8,25 @@ use std::sync::Arc;
 /// What an object is to a gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
+    /// A `KongPlugin`.
     Plugin,
+    /// A `KongClusterPlugin`.
     ClusterPlugin,
+    /// A `KongConsumer`.
     Consumer,
+    /// A `KongConsumerGroup`.
     ConsumerGroup,
+    /// An Ingress.
     Ingress,
+    /// A route of the Gateway API.
     HttpRoute,
+    /// Where requests go.
     Service,
+    /// Keys and certificates.
     Secret,
+    /// Where routes are attached.
     Gateway,
+    /// Leave to refer across namespaces.
     Grant,
     /// The settings of controllers before version 3, named by `konghq.com/override`.
     Override,
@@ -50,17 +60,25 @@ const CLASS: &str = "kong";
 
 /// An object.
 pub struct Object {
+    /// The place of its file among all.
     pub source: usize,
+    /// That file's name.
     pub file: Arc<str>,
     /// `documents[2]`, or `documents[0].items[1]` of a list.
     pub path: String,
+    /// What it is to us; none if it is nothing.
     pub role: Option<Role>,
+    /// Of its API.
     pub group: String,
+    /// Of its API.
     pub version: String,
+    /// What the API calls it.
     pub kind: String,
     /// `default` where none is written; empty for what belongs to the whole cluster.
     pub namespace: String,
+    /// Within its namespace.
     pub name: String,
+    /// The whole of it.
     pub value: Map<String, Value>,
 }
 

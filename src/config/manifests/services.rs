@@ -13,9 +13,11 @@ use serde_json::{Map, Value};
 
 /// A route, but for what annotations say.
 pub struct RouteDraft<'a> {
+    /// What it was made of.
     pub object: &'a Object,
     /// Where in the object it comes from.
     pub path: String,
+    /// Its fields as a declarative file has them.
     pub value: Map<String, Value>,
     /// Plugins that filters name, and where.
     pub filters: Vec<(String, String)>,
@@ -23,11 +25,15 @@ pub struct RouteDraft<'a> {
 
 /// A service, but for what annotations say.
 pub struct ServiceDraft<'a> {
+    /// What it was made of.
     pub object: &'a Object,
+    /// Of the Ingress or route that names it.
     pub path: String,
+    /// Its fields as a declarative file has them.
     pub value: Map<String, Value>,
     /// The Kubernetes Service behind it.
     pub backend: Option<&'a Object>,
+    /// Those that it serves.
     pub routes: Vec<RouteDraft<'a>>,
 }
 
@@ -40,14 +46,19 @@ pub struct Services<'a> {
 /// Which port of a Service is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Port<'a> {
+    /// By its number.
     Number(u64),
+    /// By its name.
     Name(&'a str),
 }
 
 /// A Service and where its requests go.
 pub struct Backend<'a> {
+    /// What was named.
     pub service: &'a Object,
+    /// Its name within the cluster.
     pub host: String,
+    /// Of the host.
     pub port: u64,
 }
 

@@ -9,15 +9,21 @@ use std::sync::Arc;
 /// The objects of all files, in their order.
 #[derive(Default)]
 pub struct Store {
+    /// All of them.
     pub objects: Vec<Object>,
 }
 
 /// A reference from one namespace into another, which needs a grant there.
 pub struct Crossing<'a> {
+    /// Where it stands.
     pub from: &'a Object,
+    /// Where it leads.
     pub namespace: &'a str,
+    /// Of what it names.
     pub group: &'a str,
+    /// Of what it names.
     pub kind: &'a str,
+    /// Of what it names.
     pub name: &'a str,
 }
 

@@ -22,6 +22,7 @@ pub enum State {
     Half(char),
     /// A whole contraction.
     Contraction,
+    /// Letters that go on.
     Word,
     /// So many digits.
     Number(u8),
@@ -79,12 +80,17 @@ impl State {
 /// What a character is to the cutting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
+    /// Of any script.
     Letter,
+    /// Of any script.
     Digit,
+    /// The space itself.
     Space,
     /// White space that is neither a space nor a line break.
     Blank,
+    /// The end of a line.
     Break,
+    /// All else.
     Mark,
 }
 

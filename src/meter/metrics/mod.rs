@@ -43,11 +43,17 @@ impl Series {
 #[serde(default)]
 #[allow(clippy::struct_excessive_bools)] // Kong's own switches
 pub struct Switches {
+    /// `kong_http_requests_total`.
     pub status_code_metrics: bool,
+    /// Kong's histograms of latency.
     pub latency_metrics: bool,
+    /// `kong_bandwidth_bytes`.
     pub bandwidth_metrics: bool,
+    /// Nothing here: there are no such series.
     pub upstream_health_metrics: bool,
+    /// `kong_ai_llm_*`.
     pub ai_metrics: bool,
+    /// Whether the series of requests name the consumer.
     pub per_consumer: bool,
 }
 
@@ -66,14 +72,21 @@ pub struct RouteMetrics {
 
 /// What one request contributes to its route's series.
 pub struct RouteSample<'a> {
+    /// The answer's.
     pub status: u16,
     /// `service` if an upstream answered, `exit` if a plugin did, `error` if the gateway failed.
     pub source: &'a str,
+    /// Who asked; empty if nobody knows.
     pub consumer: &'a str,
+    /// The gateway's own part.
     pub own: Duration,
+    /// The wait for the upstream; none if none was asked.
     pub upstream: Option<Duration>,
+    /// From the head to the end.
     pub total: Duration,
+    /// Bytes that came.
     pub ingress: u64,
+    /// Bytes that went out.
     pub egress: u64,
 }
 
@@ -169,6 +182,7 @@ impl Ending {
 pub struct Times {
     /// From sending the request to the whole answer (of a stream: to its head, as Kong has it).
     pub provider: Duration,
+    /// Until the model said something.
     pub first_token: Option<Duration>,
     /// From the first event of a stream to its end.
     pub rest: Option<Duration>,

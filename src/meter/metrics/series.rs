@@ -61,32 +61,51 @@ pub struct Series {
 
 /// Kong's series of all requests.
 pub(super) struct Http {
+    /// `kong_http_requests_total`.
     pub requests: IntCounterVec,
+    /// `kong_kong_latency_ms`.
     pub kong_latency: HistogramVec,
+    /// `kong_upstream_latency_ms`.
     pub upstream_latency: HistogramVec,
+    /// `kong_request_latency_ms`.
     pub request_latency: HistogramVec,
+    /// `kong_bandwidth_bytes`.
     pub bandwidth: IntCounterVec,
 }
 
 /// Kong's series of AI exchanges.
 pub(super) struct Ai {
+    /// `kong_ai_llm_requests_total`.
     pub requests: IntCounterVec,
+    /// `kong_ai_llm_cost_total`.
     pub cost: CounterVec,
+    /// `kong_ai_llm_tokens_total`.
     pub tokens: IntCounterVec,
+    /// `kong_ai_llm_provider_latency_ms`.
     pub latency: HistogramVec,
 }
 
 /// What Kong lacks.
 pub(super) struct Own {
+    /// `tollgate_tokens_total`.
     pub tokens: IntCounterVec,
+    /// `tollgate_cost_total`.
     pub cost: CounterVec,
+    /// `tollgate_unpriced_total`.
     pub unpriced: IntCounterVec,
+    /// `tollgate_settlements_total`.
     pub settlements: IntCounterVec,
+    /// `tollgate_attempts_total`.
     pub attempts: IntCounterVec,
+    /// `tollgate_cooldowns_total`.
     pub cooldowns: IntCounterVec,
+    /// `tollgate_time_to_first_token_seconds`.
     pub first_token: HistogramVec,
+    /// `tollgate_time_per_output_token_seconds`.
     pub per_token: HistogramVec,
+    /// `tollgate_overhead_us`.
     pub overhead: Histogram,
+    /// `tollgate_errors_total`.
     pub errors: IntCounterVec,
 }
 

@@ -77,6 +77,7 @@ pub struct Voice<'a> {
 }
 
 impl<'a> Voice<'a> {
+    /// An answer of that model that took so much.
     pub fn new(model: &'a str, spent: Spent) -> Self {
         Self { model, id: Uuid::new_v4().to_string(), spent }
     }

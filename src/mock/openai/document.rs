@@ -8,15 +8,22 @@ use serde::Serialize;
 #[allow(clippy::option_option)] // absent and null differ on the wire
 #[derive(Serialize)]
 pub struct Document<'a, C> {
+    /// One for the answer and all its events.
     pub id: &'a str,
+    /// What kind of answer it is.
     pub object: &'static str,
+    /// Seconds since the epoch.
     pub created: u64,
+    /// As it was asked for.
     pub model: &'a str,
+    /// One for each answer; none in the chunk of usage.
     pub choices: &'a [C],
+    /// Written as null in the events before the last, where the client asked for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Option<Usage>>,
 }
 
+/// What was counted.
 #[allow(clippy::struct_field_names)] // OpenAI's names
 #[derive(Clone, Copy, Serialize)]
 pub struct Usage {
@@ -46,14 +53,20 @@ impl From<Spent> for Usage {
 /// A choice of any kind; what a kind does not have is not written.
 #[derive(Clone, Default, Serialize)]
 pub struct Choice<'a> {
+    /// Its place among the answers.
     pub index: u32,
+    /// Of a whole answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<Part<'a>>,
+    /// Of an event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delta: Option<Part<'a>>,
+    /// Of a completion.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<&'a str>,
+    /// Always null.
     pub logprobs: Option<()>,
+    /// In the last event, and in whole answers.
     pub finish_reason: Option<&'static str>,
 }
 
@@ -61,14 +74,18 @@ pub struct Choice<'a> {
 #[allow(clippy::option_option)] // absent and null differ on the wire
 #[derive(Clone, Default, Serialize)]
 pub struct Part<'a> {
+    /// Only once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<&'static str>,
+    /// Null where a tool is called.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content: Option<Option<&'a str>>,
+    /// At most one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tool_calls: Option<[Call<'a>; 1]>,
 }
 
+/// A tool that is called.
 #[derive(Clone, Serialize)]
 pub struct Call<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -104,6 +121,7 @@ pub struct Voice<'a> {
 }
 
 impl<'a> Voice<'a> {
+    /// The voice of what is said; `id` is that of a call.
     pub fn new(said: &'a Said, id: String) -> Self {
         let arguments = match said {
             Said::Text(_) => String::new(),
@@ -112,10 +130,12 @@ impl<'a> Voice<'a> {
         Self { said, id, arguments }
     }
 
+    /// What is said.
     pub fn said(&self) -> &'a Said {
         self.said
     }
 
+    /// The arguments of the call; empty if there is none.
     pub fn arguments(&self) -> &str {
         &self.arguments
     }

@@ -18,6 +18,7 @@ pub struct Stream<'a> {
 }
 
 impl<'a> Stream<'a> {
+    /// A stream without events.
     pub fn new(id: &'a str, object: &'static str, model: &'a str, include_usage: bool) -> Self {
         Self { script: Script::new(Framing::Sse), id, object, created: now(), model, include_usage }
     }

@@ -90,8 +90,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for Talk<'a> {
 /// A message.
 #[derive(serde::Deserialize)]
 pub struct Said<'a> {
+    /// Who spoke.
     #[serde(borrow, default)]
     pub role: Text<'a>,
+    /// What was said.
     #[serde(borrow, default)]
     pub content: Words<'a>,
 }
@@ -99,9 +101,12 @@ pub struct Said<'a> {
 /// What a message says.
 #[derive(Default)]
 pub enum Words<'a> {
+    /// There are none.
     #[default]
     Nothing,
+    /// As it was written.
     Text(Cow<'a, str>),
+    /// Several, of which only texts count.
     Parts(Vec<Part<'a>>),
     /// Neither text nor parts.
     Odd,

@@ -5,31 +5,30 @@ use std::time::Instant;
 
 /// The origins of a configuration.
 pub enum Origins {
+    /// Every one.
     All,
     /// One text, which is told to everybody as it stands.
     Fixed(String),
     /// Any of them, one of which may be all.
-    Several {
-        list: Vec<Wanted>,
-        all: bool,
-    },
+    Several { list: Vec<Wanted>, all: bool },
 }
 
 /// What an origin is compared with.
 pub enum Wanted {
+    /// As it is written.
     Text(String),
     /// Of the whole origin, or where the pattern has no colon of its host alone.
-    Pattern {
-        pattern: Pattern,
-        host: bool,
-    },
+    Pattern { pattern: Pattern, host: bool },
 }
 
 /// Who may read an answer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Allowed {
+    /// Every one.
     All,
+    /// This one.
     One(String),
+    /// Nobody.
     None,
 }
 

@@ -14,6 +14,7 @@ const HEADER_TYPES: &[&str] =
     &["preserve", "ignore", "b3", "b3-single", "w3c", "jaeger", "ot", "aws", "gcp", "datadog"];
 const DEFAULTS: &[&str] = &["w3c", "datadog", "b3", "gcp", "b3-single", "jaeger", "aws", "ot"];
 
+/// `config`.
 pub fn schema() -> Record {
     let texts = |key| Kind::Map { of: Box::new(Kind::text()), key };
     let url = || Kind::checked(formats::http_url);
@@ -62,6 +63,7 @@ fn propagation() -> Record {
     ])
 }
 
+/// The rules over several of its fields.
 pub fn rules() -> Vec<Rule> {
     vec![
         Rule::AtLeastOneNonEmpty(&["config.traces_endpoint", "config.logs_endpoint"]),

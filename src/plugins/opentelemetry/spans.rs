@@ -10,7 +10,7 @@ use crate::log::record::Record;
 use crate::log::trace::Trace;
 use crate::meter::account::Settlement;
 use crate::meter::metrics::ANSWERED;
-use crate::provider::semantic_name;
+use crate::provider;
 use crate::target::Target;
 use crate::wire::doc::Doc;
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status};
@@ -23,19 +23,31 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// The conventions for generative AI moved to a repository of their own, of which there is no crate; these
 /// are those of its names that are used here.
 mod gen_ai {
+    /// `chat`, `text_completion`.
     pub const OPERATION_NAME: &str = "gen_ai.operation.name";
+    /// Whose model it is.
     pub const PROVIDER: &str = "gen_ai.provider.name";
     /// Older than the provider's name, and what most backends still look for.
     pub const SYSTEM: &str = "gen_ai.system";
+    /// The model that was asked for.
     pub const REQUEST_MODEL: &str = "gen_ai.request.model";
+    /// As it was configured or asked for.
     pub const REQUEST_TEMPERATURE: &str = "gen_ai.request.temperature";
+    /// As it was configured or asked for.
     pub const REQUEST_TOP_P: &str = "gen_ai.request.top_p";
+    /// As it was configured or asked for.
     pub const REQUEST_MAX_TOKENS: &str = "gen_ai.request.max_tokens";
+    /// The model that answered.
     pub const RESPONSE_MODEL: &str = "gen_ai.response.model";
+    /// Why the answers ended.
     pub const RESPONSE_FINISH_REASONS: &str = "gen_ai.response.finish_reasons";
+    /// Of the prompt, with what a cache held.
     pub const USAGE_INPUT_TOKENS: &str = "gen_ai.usage.input_tokens";
+    /// Of the answer, with the reasoning.
     pub const USAGE_OUTPUT_TOKENS: &str = "gen_ai.usage.output_tokens";
+    /// What a cache held.
     pub const USAGE_CACHE_READ_INPUT_TOKENS: &str = "gen_ai.usage.cache_read.input_tokens";
+    /// What the model thought.
     pub const USAGE_REASONING_OUTPUT_TOKENS: &str = "gen_ai.usage.reasoning.output_tokens";
 }
 
@@ -151,8 +163,7 @@ fn asked(ai: &AiSide, tried: &Tried, last: Option<&Trace>, clock: &Clock<'_>) ->
     });
     let configured = target.and_then(|target| target.conf.model.name.clone());
     let model = configured.unwrap_or_else(|| ai.model.clone());
-    let provider = target.map_or("", |target| semantic_name(target.provider));
-    let mut all = model_of(provider, &model);
+    let mut all = model_of(target.map_or("", |target| target.provider), &model);
     all.extend(operation.map(|operation| KeyValue::new(gen_ai::OPERATION_NAME, operation)));
     all.extend(target.map(|target| parameters(&target.conf.model.options, &ai.doc)).unwrap_or_default());
     let address = tried.address;
@@ -178,7 +189,7 @@ fn asked(ai: &AiSide, tried: &Tried, last: Option<&Trace>, clock: &Clock<'_>) ->
 /// A plugin's own call to a model.
 fn consulted(of: &PluginCall, clock: &Clock<'_>) -> Said {
     let call = &of.call;
-    let mut all = model_of(semantic_name(call.provider), &call.model);
+    let mut all = model_of(call.provider, &call.model);
     all.push(KeyValue::new(gen_ai::OPERATION_NAME, "chat"));
     all.extend(parameters(&call.options, &call.request));
     all.push(KeyValue::new(name::SERVER_ADDRESS, call.host.clone()));
@@ -199,7 +210,8 @@ fn consulted(of: &PluginCall, clock: &Clock<'_>) -> Said {
 }
 
 /// Which model was asked.
-fn model_of(provider: &'static str, model: &str) -> Vec<KeyValue> {
+fn model_of(provider: &str, model: &str) -> Vec<KeyValue> {
+    let provider = provider::find(provider).map_or("", provider::Provider::semantic_name);
     vec![
         KeyValue::new(gen_ai::PROVIDER, provider),
         KeyValue::new(gen_ai::SYSTEM, provider),

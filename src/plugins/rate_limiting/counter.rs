@@ -11,11 +11,17 @@ use uuid::Uuid;
 /// A length of time that a limit is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Period {
+    /// On the clock.
     Second,
+    /// On the clock.
     Minute,
+    /// On the clock.
     Hour,
+    /// Of UTC.
     Day,
+    /// Of UTC.
     Month,
+    /// Of UTC.
     Year,
 }
 
@@ -73,8 +79,11 @@ fn calendar(now: i64, first: fn(DateTime) -> DateTime, length: jiff::Span) -> Op
 /// What a limit leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
+    /// Over which it counts.
     pub period: Period,
+    /// Most requests in it.
     pub limit: u64,
+    /// Those that are left.
     pub remaining: u64,
     /// Seconds until the window ends.
     pub reset: u64,

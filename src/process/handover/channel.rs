@@ -56,7 +56,9 @@ pub struct Channel {
 
 /// A frame as it came.
 pub struct Frame {
+    /// What it is.
     pub kind: Kind,
+    /// What it holds.
     pub payload: Vec<u8>,
 }
 

@@ -90,11 +90,15 @@ pub fn detach(program: &Program) -> Result<(), String> {
 
 /// How this process is replaced.
 pub struct Succession {
+    /// What is started.
     pub program: Arc<Program>,
+    /// What it is given.
     pub handles: Arc<Handles>,
+    /// The counters that it is told.
     pub books: Arc<Books>,
     /// The operators' listeners, which rest meanwhile.
     pub rest: Arc<Rest>,
+    /// Where it says that it is ready.
     pub successor: Arc<Successor>,
 }
 

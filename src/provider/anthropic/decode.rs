@@ -32,16 +32,22 @@ struct Said<'a> {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Block<'a> {
+    /// What the block is.
     #[serde(borrow, rename = "type")]
     pub kind: Text<'a>,
+    /// Of a text.
     #[serde(borrow)]
     pub text: Lenient<Text<'a>>,
+    /// Of a thought.
     #[serde(borrow)]
     pub thinking: Lenient<Text<'a>>,
+    /// Of a call.
     #[serde(borrow)]
     pub id: Lenient<Text<'a>>,
+    /// Of a call.
     #[serde(borrow)]
     pub name: Lenient<Text<'a>>,
+    /// Of a call: its arguments.
     #[serde(borrow)]
     pub input: Option<&'a RawValue>,
 }

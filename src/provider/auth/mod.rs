@@ -37,6 +37,7 @@ pub trait Signer: Send + Sync {
 
 /// A request as it will be sent, before it is signed.
 pub struct Unsigned<'a> {
+    /// Its method.
     pub method: &'a Method,
     /// The value of `Host`.
     pub host: &'a str,
@@ -46,6 +47,7 @@ pub struct Unsigned<'a> {
     pub query: &'a [&'a str],
     /// The gateway's own headers.
     pub headers: &'a [(HeaderName, HeaderValue)],
+    /// Encoded for the upstream.
     pub body: &'a [u8],
     /// Seconds since the epoch.
     pub now: u64,

@@ -36,15 +36,21 @@ pub trait Issuer: Send + Sync + 'static {
 
 /// A request for a token.
 pub struct Ask {
+    /// Its method.
     pub method: Method,
+    /// Where it goes.
     pub url: String,
+    /// Beside those of the body.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// May be empty.
     pub body: Bytes,
 }
 
 /// A token, as it was given.
 pub struct Grant {
+    /// What is sent with requests.
     pub token: String,
+    /// How long it is good for.
     pub lifetime: Duration,
 }
 

@@ -13,7 +13,9 @@ use std::borrow::Cow;
 /// A conversation.
 #[derive(Default)]
 pub(super) struct Talk<'a> {
+    /// What stands before it.
     pub system: Vec<Block<'a>>,
+    /// In order, the sides alternating.
     pub turns: Vec<Turn<'a>>,
     /// Whether tools were called.
     pub has_tools: bool,
@@ -22,7 +24,9 @@ pub(super) struct Talk<'a> {
 /// A message of Converse's.
 #[derive(Serialize)]
 pub(super) struct Turn<'a> {
+    /// `user` or `assistant`.
     pub role: &'static str,
+    /// What is said.
     pub content: Vec<Block<'a>>,
 }
 

@@ -2,6 +2,8 @@
 //! no place there, and what cannot be read, is left out.
 
 use crate::error::Result;
+use crate::provider::native::{Link, Said, Seen, Shown};
+use crate::wire::chat::ToolUse;
 use crate::wire::chat::lenient::{Lenient, Text};
 use crate::wire::doc::Doc;
 use serde::{Deserialize, Serialize};
@@ -112,50 +114,6 @@ struct Schema<'a> {
     json: &'a RawValue,
 }
 
-/// A message of OpenAI's.
-#[derive(Serialize)]
-struct Seen<'a> {
-    role: &'a str,
-    content: Option<Content<'a>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    tool_calls: Vec<ToolCall<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tool_call_id: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Content<'a> {
-    Text(Cow<'a, str>),
-    Parts(Vec<Part<'a>>),
-}
-
-#[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum Part<'a> {
-    Text { text: &'a str },
-    ImageUrl { image_url: Url },
-}
-
-#[derive(Serialize)]
-struct Url {
-    url: String,
-}
-
-#[derive(Serialize)]
-struct ToolCall<'a> {
-    id: &'a str,
-    #[serde(rename = "type")]
-    kind: &'static str,
-    function: Function<'a>,
-}
-
-#[derive(Serialize)]
-struct Function<'a> {
-    name: &'a str,
-    arguments: &'a str,
-}
-
 #[derive(Serialize)]
 struct Tool<'a> {
     #[serde(rename = "type")]
@@ -179,8 +137,8 @@ pub(super) fn of(native: &Doc) -> Result<Doc> {
     let turns: Vec<Turn<'_>> = field(native, "messages").unwrap_or_default();
     let mut seen: Vec<Seen<'_>> = Vec::with_capacity(system.len() + turns.len());
     for text in system.iter().filter_map(|block| block.text.as_deref()) {
-        let content = Some(Content::Text(Cow::Borrowed(text)));
-        seen.push(Seen { role: "system", content, tool_calls: Vec::new(), tool_call_id: None });
+        let content = Some(Said::Text(Cow::Borrowed(text)));
+        seen.push(Seen { role: "system", content, ..Seen::default() });
     }
     for turn in &turns {
         see(turn, &mut seen);
@@ -228,29 +186,25 @@ fn see<'s>(turn: &'s Turn<'_>, seen: &mut Vec<Seen<'s>>) {
     let (mut parts, mut tool_calls) = (Vec::new(), Vec::new());
     for block in present(turn.content.0.as_ref()) {
         if let Some(result) = &block.tool_result.0 {
-            let content = Some(Content::Text(Cow::Owned(answer(result))));
-            let tool_call_id = Some(&*result.tool_use_id);
-            seen.push(Seen { role: "tool", content, tool_calls: Vec::new(), tool_call_id });
+            let content = Some(Said::Text(Cow::Owned(answer(result))));
+            let tool_call_id = Some(Cow::Borrowed(&*result.tool_use_id));
+            seen.push(Seen { role: "tool", content, tool_call_id, ..Seen::default() });
         } else if let Some(called) = &block.tool_use.0 {
             let arguments = called.input.map_or("{}", RawValue::get);
-            let function = Function { name: &called.name, arguments };
-            tool_calls.push(ToolCall { id: &called.tool_use_id, kind: "function", function });
+            let id = (*called.tool_use_id).to_owned();
+            tool_calls.push(ToolUse { id, name: &called.name, arguments });
         } else if let Some(text) = &block.text {
-            parts.push(Part::Text { text });
+            parts.push(Shown::Text { text });
         } else if let Some(image) = &block.image.0 {
             let url = format!("data:image/{};base64,{}", &*image.format, &*image.source.bytes);
-            parts.push(Part::ImageUrl { image_url: Url { url } });
+            parts.push(Shown::ImageUrl { image_url: Link { url: Cow::Owned(url) } });
         }
     }
     if parts.is_empty() && tool_calls.is_empty() {
         return;
     }
-    let content = match parts.as_slice() {
-        [] => None,
-        [Part::Text { text }] => Some(Content::Text(Cow::Borrowed(text))),
-        _ => Some(Content::Parts(parts)),
-    };
-    seen.push(Seen { role: &turn.role, content, tool_calls, tool_call_id: None });
+    let content = Said::of(parts);
+    seen.push(Seen { role: &turn.role, content, tool_calls, ..Seen::default() });
 }
 
 fn answer(result: &Answered<'_>) -> String {

@@ -7,6 +7,7 @@ use super::turns::{Turn, Turns, generation};
 use crate::error::{Error, Result};
 use crate::wire::chat;
 use crate::wire::chat::lenient::Text;
+use crate::wire::chat::parameters::{Form, form};
 use crate::wire::doc::Doc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,7 @@ pub(super) struct Instruction {
 
 #[derive(Serialize)]
 pub(super) struct Words {
+    /// What is said.
     pub text: String,
 }
 
@@ -253,26 +255,14 @@ fn candidates<'a>(call: &'a Call<'_>) -> Result<Option<Parameter<'a>>> {
 
 /// `response_format`. Gemini has one field for schemas of its own kind, and one for any other.
 fn format(doc: &Doc) -> Result<[Option<(&'static str, Setting<'_>)>; 2]> {
-    #[derive(Deserialize)]
-    struct Wanted<'a> {
-        #[serde(borrow, rename = "type")]
-        kind: Text<'a>,
-        #[serde(borrow)]
-        json_schema: Option<Named<'a>>,
-    }
-    #[derive(Deserialize)]
-    struct Named<'a> {
-        #[serde(borrow)]
-        schema: Option<&'a RawValue>,
-    }
-    let Some(wanted) = doc.field::<Wanted<'_>>("response_format")? else { return Ok([None, None]) };
-    if !matches!(&*wanted.kind, "json_object" | "json_schema") {
-        return Ok([None, None]);
-    }
-    let schema = wanted.json_schema.and_then(|named| named.schema).map(|schema| {
-        let name = if schema::is_plain(schema) { "responseSchema" } else { "responseJsonSchema" };
-        (name, Setting::Parameter(Parameter::Client(schema)))
-    });
+    let schema = match form(doc)? {
+        None => return Ok([None, None]),
+        Some(Form::Json) => None,
+        Some(Form::Schema(schema)) => {
+            let name = if schema::is_plain(schema) { "responseSchema" } else { "responseJsonSchema" };
+            Some((name, Setting::Parameter(Parameter::Client(schema))))
+        }
+    };
     Ok([Some(("responseMimeType", Setting::Word("application/json"))), schema])
 }
 

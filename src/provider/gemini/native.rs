@@ -6,9 +6,11 @@
 use super::encode::Words;
 use super::turns::Turns;
 use crate::error::{Error, Result};
-use crate::provider::native::{Asked, NativeFormat, Place, raw, unescaped, unwritten};
-use crate::wire::chat::Message;
+use crate::provider::native::{
+    Asked, Link, NativeFormat, Place, Said, Seen, Shown, raw, unescaped, unwritten,
+};
 use crate::wire::chat::lenient::Text;
+use crate::wire::chat::{Message, ToolUse};
 use crate::wire::doc::{Doc, Side};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -240,52 +242,6 @@ impl Part<'_> {
     }
 }
 
-/// A message of the view.
-#[derive(Default, Serialize)]
-struct Seen<'a> {
-    role: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a str>,
-    content: Option<Said<'a>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    tool_calls: Vec<Call<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tool_call_id: Option<Cow<'a, str>>,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Said<'a> {
-    Text(Cow<'a, str>),
-    Parts(Vec<Shown<'a>>),
-}
-
-#[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum Shown<'a> {
-    Text { text: &'a str },
-    ImageUrl { image_url: Link<'a> },
-}
-
-#[derive(Serialize)]
-struct Link<'a> {
-    url: Cow<'a, str>,
-}
-
-#[derive(Serialize)]
-struct Call<'a> {
-    id: Cow<'a, str>,
-    #[serde(rename = "type")]
-    kind: &'static str,
-    function: Function<'a>,
-}
-
-#[derive(Serialize)]
-struct Function<'a> {
-    name: &'a str,
-    arguments: &'a str,
-}
-
 #[derive(Serialize)]
 struct Tool<'a> {
     #[serde(rename = "type")]
@@ -315,8 +271,9 @@ fn see<'a>(content: &'a Content<'a>, turn: usize, messages: &mut Vec<Seen<'a>>) 
         } else if let Some(file) = &part.file_data {
             shown.push(Shown::ImageUrl { image_url: Link { url: Cow::Borrowed(&file.file_uri) } });
         } else if let Some(call) = &part.function_call {
-            let function = Function { name: &call.name, arguments: call.args.map_or("{}", RawValue::get) };
-            tool_calls.push(Call { id: id(&call.id, &call.name), kind: "function", function });
+            let arguments = call.args.map_or("{}", RawValue::get);
+            let id = id(&call.id, &call.name).into_owned();
+            tool_calls.push(ToolUse { id, name: &call.name, arguments });
         } else if let Some(brought) = &part.function_response {
             messages.push(Seen {
                 role: "tool",
@@ -327,11 +284,7 @@ fn see<'a>(content: &'a Content<'a>, turn: usize, messages: &mut Vec<Seen<'a>>) 
             });
         }
     }
-    let content = match shown.as_slice() {
-        [] => None,
-        [Shown::Text { text }] => Some(Said::Text(Cow::Borrowed(*text))),
-        _ => Some(Said::Parts(shown)),
-    };
+    let content = Said::of(shown);
     if content.is_some() || !tool_calls.is_empty() {
         messages.push(Seen { role, content, tool_calls, ..Seen::default() });
     }

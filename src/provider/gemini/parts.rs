@@ -45,14 +45,18 @@ pub(super) struct File<'a> {
 /// A call that the model made.
 #[derive(Serialize)]
 pub(super) struct FunctionCall<'a> {
+    /// The function's.
     pub name: Cow<'a, str>,
+    /// Its arguments, an object.
     pub args: Box<RawValue>,
 }
 
 /// What a call brought.
 #[derive(Serialize)]
 pub(super) struct FunctionResponse<'a> {
+    /// The function's.
     pub name: Cow<'a, str>,
+    /// What it gave.
     pub response: Response<'a>,
 }
 

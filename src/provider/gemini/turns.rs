@@ -19,6 +19,7 @@ const UNSIGNED: &str = "skip_thought_signature_validator";
 pub(super) struct Turns<'a> {
     /// The texts of all system and developer messages.
     pub system: Vec<String>,
+    /// In order.
     pub contents: Vec<Turn<'a>>,
 }
 

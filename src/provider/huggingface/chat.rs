@@ -9,6 +9,7 @@ use crate::wire::chat::{self, Shape};
 use crate::wire::client_stream::ClientStream;
 use crate::wire::doc::Doc;
 use crate::wire::frame::{Frame, Framing};
+use crate::wire::usage::Usage;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -46,7 +47,8 @@ impl Dialect for ChatDialect {
         if look.choices.0.is_none() {
             return Err(refused(&body));
         }
-        let (usage, model) = (scan.usage.unwrap_or_default(), scan.model.map(Cow::into_owned));
+        let (usage, model) =
+            (scan.usage.map(Usage::read).unwrap_or_default(), scan.model.map(Cow::into_owned));
         let body = match look.tidy(&body, &Shape::Chat.reply_id(call.id)) {
             Some(tidy) => tidy,
             None => body,
@@ -159,7 +161,7 @@ impl StreamDecoder for Decoder {
         let look = Look::at(frame.data);
         out.start(look.id.0.as_deref(), scan.model.as_deref(), look.created.0);
         if let Some(usage) = scan.usage {
-            out.usage(usage);
+            out.usage(Usage::read(usage));
         }
         // The chunk of usage alone is written at the end, if the client asked for it.
         if !scan.no_choice {

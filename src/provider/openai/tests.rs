@@ -27,18 +27,18 @@ fn reply_to(operation: &str, stream: bool, body: &'static str) -> Result<Decoded
     let conf = conf("openai", operation, &json!({}));
     let doc = Doc::empty();
     let call = Call { conf: &conf, doc: &doc, model: "m", stream, include_usage: false, now: 7, id: "01" };
-    OpenAiDialect::new(Vendor::OpenAi).reply(&call, Bytes::from_static(body.as_bytes()))
+    OpenAiDialect::new(OPENAI).reply(&call, Bytes::from_static(body.as_bytes()))
 }
 
 #[test]
 fn configured_options_win_and_the_rest_passes_as_it_was_written() {
     let client = r#"{"temperature": 0.10, "max_tokens": 9, "max_completion_tokens": 99, "top_k": 3, "seed": 9007199254740993, "x": 1.0}"#;
     assert_eq!(
-        edited(Vendor::OpenAi, "gpt-4", &json!({"max_tokens": 256, "temperature": 1.0}), false, client),
+        edited(OPENAI, "gpt-4", &json!({"max_tokens": 256, "temperature": 1.0}), false, client),
         r#"{"temperature":1.0,"max_tokens":256,"seed": 9007199254740993,"x": 1.0,"model":"gpt-4","stream":false}"#
     );
     assert_eq!(
-        edited(Vendor::OpenAi, "gpt-4", &json!({}), false, client),
+        edited(OPENAI, "gpt-4", &json!({}), false, client),
         r#"{"temperature": 0.10,"max_tokens": 9,"max_completion_tokens": 99,"seed": 9007199254740993,"x": 1.0,"model":"gpt-4","stream":false}"#
     );
 }
@@ -47,11 +47,11 @@ fn configured_options_win_and_the_rest_passes_as_it_was_written() {
 fn reasoning_models_get_their_own_limit() {
     let options = json!({"max_tokens": 256});
     assert_eq!(
-        edited(Vendor::OpenAi, "o3-mini", &options, false, r#"{"max_tokens": 9999}"#),
+        edited(OPENAI, "o3-mini", &options, false, r#"{"max_tokens": 9999}"#),
         r#"{"model":"o3-mini","max_completion_tokens":256,"stream":false}"#
     );
     assert_eq!(
-        edited(Vendor::Compatible, "o3-mini", &options, false, "{}"),
+        edited(COMPATIBLE, "o3-mini", &options, false, "{}"),
         r#"{"model":"o3-mini","max_tokens":256,"stream":false}"#
     );
 }
@@ -72,7 +72,7 @@ fn reasoning_models_are_known_by_name() {
 
 #[test]
 fn streams_ask_for_usage_and_keep_other_stream_options() {
-    let ask = |client| edited(Vendor::OpenAi, "m", &json!({}), true, client);
+    let ask = |client| edited(OPENAI, "m", &json!({}), true, client);
     assert_eq!(ask("{}"), r#"{"model":"m","stream":true,"stream_options":{"include_usage":true}}"#);
     assert_eq!(ask(r#"{"stream": true, "stream_options": null}"#), {
         r#"{"stream": true,"stream_options":{"include_usage":true},"model":"m"}"#
@@ -89,26 +89,29 @@ fn streams_ask_for_usage_and_keep_other_stream_options() {
 #[test]
 fn what_does_not_stream_has_no_stream_options() {
     let client = r#"{"stream": true, "stream_options": {"include_usage": true}}"#;
-    assert_eq!(edited(Vendor::OpenAi, "m", &json!({}), false, client), r#"{"stream":false,"model":"m"}"#);
+    assert_eq!(edited(OPENAI, "m", &json!({}), false, client), r#"{"stream":false,"model":"m"}"#);
 }
 
 #[test]
-fn mistrals_cloud_gets_its_own_names() {
-    let client = r#"{"seed": 7, "max_completion_tokens": 30, "stream_options": {"include_usage": true}}"#;
+fn a_vendor_says_what_it_does_otherwise() {
+    let limit = json!({"max_tokens": 5});
+    let own = Vendor {
+        limit: |_| "max_completion_tokens",
+        asks_usage: false,
+        reword: |doc| rename(doc, "seed", "own_seed"),
+        usage: |_| Usage { prompt: Some(7), ..Usage::default() },
+    };
+    let client = r#"{"seed": 1, "max_tokens": 9}"#;
     assert_eq!(
-        edited(Vendor::MistralCloud, "m", &json!({}), true, client),
-        r#"{"model":"m","random_seed":7,"max_tokens":30,"stream":true}"#
+        edited(own, "m", &limit, true, client),
+        r#"{"model":"m","max_completion_tokens":5,"own_seed":1,"stream":true}"#
     );
     assert_eq!(
-        edited(
-            Vendor::MistralCloud,
-            "m",
-            &json!({"max_tokens": 5}),
-            false,
-            r#"{"seed": 1, "random_seed": 2}"#
-        ),
-        r#"{"random_seed": 2,"model":"m","max_tokens":5,"stream":false}"#
+        edited(own, "m", &json!({}), false, r#"{"seed": 1, "own_seed": 2}"#),
+        r#"{"own_seed": 2,"model":"m","stream":false}"#,
+        "a field that has the new name wins"
     );
+    assert_eq!((OpenAiDialect::new(own).usage())("{}").prompt, Some(7));
 }
 
 #[test]

@@ -31,7 +31,9 @@ struct Metered {
 
 /// What is configured of a target.
 pub struct Rated {
+    /// What it used of late.
     pub state: Arc<State>,
+    /// Its share.
     pub weight: u32,
     /// Of a prompt's token and of a completion's.
     pub price: Option<(f64, f64)>,

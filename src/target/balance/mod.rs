@@ -40,6 +40,7 @@ pub struct Turn<'a> {
     pub key: Option<&'a [u8]>,
     /// How near its prompt is to the targets' descriptions.
     pub near: Option<&'a Ranking>,
+    /// The time.
     pub now: Instant,
 }
 
@@ -52,6 +53,7 @@ trait Algorithm: Send + Sync {
 /// What an algorithm must know of a request.
 #[derive(Clone, Copy)]
 pub enum Wants<'a> {
+    /// It rests on nothing of the request.
     Nothing,
     /// The value of that header; the request's id if it has none.
     Key(&'a HeaderName),
@@ -76,6 +78,7 @@ impl Bearing {
 /// A request, as far as a bearing may need it.
 #[derive(Clone, Copy)]
 pub struct Seen<'a> {
+    /// The client's.
     pub headers: &'a HeaderMap,
     /// The request's id.
     pub id: &'a str,

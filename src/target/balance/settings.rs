@@ -8,11 +8,13 @@ use serde_json::Value;
 /// The parts of a plugin's `config` that say how its targets are chosen.
 #[derive(Debug, Default, Deserialize)]
 pub struct Settings {
+    /// How one is chosen.
     #[serde(default)]
     pub balancer: Rules,
     /// As it was checked; the provider reads it.
     #[serde(default)]
     pub embeddings: Option<Value>,
+    /// How texts are compared.
     #[serde(default)]
     pub vectordb: Option<Vectors>,
 }
@@ -20,10 +22,15 @@ pub struct Settings {
 /// `balancer`, but for what concerns attempts.
 #[derive(Debug, Deserialize)]
 pub struct Rules {
+    /// Which way.
     pub algorithm: Name,
+    /// How fine a ring is cut.
     pub slots: usize,
+    /// The header whose value decides, for a ring.
     pub hash_on_header: String,
+    /// What of an answer's time counts.
     pub latency_strategy: LatencyOf,
+    /// What of its usage counts.
     pub tokens_count_strategy: String,
 }
 
@@ -43,12 +50,19 @@ impl Default for Rules {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Name {
+    /// In turn, by weight.
     RoundRobin,
+    /// By where a value falls on a ring.
     ConsistentHashing,
+    /// Who has the most room.
     LeastConnections,
+    /// Who used the least of late.
     LowestUsage,
+    /// Who is quickest.
     LowestLatency,
+    /// Groups, the highest first.
     Priority,
+    /// Who is described most like the prompt.
     Semantic,
 }
 
@@ -56,8 +70,11 @@ pub enum Name {
 /// process.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct Vectors {
+    /// How long vectors are.
     pub dimensions: u32,
+    /// How they are compared.
     pub distance_metric: Metric,
+    /// How near a text must be.
     #[serde(default)]
     pub threshold: Option<f64>,
 }
@@ -66,16 +83,22 @@ pub struct Vectors {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Metric {
+    /// By their angle.
     Cosine,
+    /// By their distance.
     Euclidean,
 }
 
 /// What lowest-usage counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counted {
+    /// Prompt and answer.
     Total,
+    /// Of the prompt.
     Prompt,
+    /// Of the answer.
     Completion,
+    /// In the currency of the prices.
     Cost,
 }
 

@@ -2,7 +2,6 @@
 
 use crate::wire::chat::lenient::Text;
 use crate::wire::scan;
-use crate::wire::usage::Usage;
 use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -16,8 +15,8 @@ pub struct ReplyScan<'a> {
     pub choices: bool,
     /// Whether `choices` is there and empty: the form of the usage chunk.
     pub no_choice: bool,
-    /// `usage`, where it is an object.
-    pub usage: Option<Usage>,
+    /// The text of `usage`, where it is an object.
+    pub usage: Option<&'a str>,
     /// `model`, where it is a string.
     pub model: Option<Cow<'a, str>>,
     /// `error`, where it is not null.
@@ -42,7 +41,7 @@ pub fn reply_glance(body: &[u8]) -> Option<ReplyScan<'_>> {
     let name = name.get(..end)?;
     Some(ReplyScan {
         choices: true,
-        usage: Some(Usage::read(usage)),
+        usage: Some(usage),
         model: Some(Cow::Borrowed(std::str::from_utf8(name).ok()?)),
         ..ReplyScan::default()
     })
@@ -59,7 +58,7 @@ pub fn reply_scan(body: &[u8]) -> Option<ReplyScan<'_>> {
                 seen.choices = text != "null";
                 seen.no_choice = is_empty_array(text);
             }
-            b"usage" => seen.usage = text.starts_with('{').then(|| Usage::read(text)),
+            b"usage" => seen.usage = Some(text).filter(|text| text.starts_with('{')),
             b"model" => seen.model = serde_json::from_str::<Text<'_>>(text).ok().map(|model| model.0),
             b"error" => seen.error = serde_json::from_str::<Option<&RawValue>>(text).ok().flatten(),
             _ => {}
@@ -132,7 +131,7 @@ mod tests {
         let scan = reply_scan(body).unwrap();
         assert!(scan.choices && !scan.no_choice && scan.error.is_none());
         assert_eq!(scan.model.as_deref(), Some("gpt-4-0613"), "the last of two keys counts");
-        assert_eq!(scan.usage, Some(Usage { prompt: Some(0), completion: Some(3), ..Usage::default() }));
+        assert_eq!(scan.usage, Some(r#"{"prompt_tokens": 0, "completion_tokens": 3}"#));
     }
 
     #[test]

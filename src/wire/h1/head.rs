@@ -35,8 +35,11 @@ pub enum Head<T> {
 /// left to those who know it.
 #[derive(Debug)]
 pub struct Request {
+    /// Method, target and headers.
     pub parts: request::Parts,
+    /// Of the body.
     pub length: u64,
+    /// Whether another may follow.
     pub keep_alive: bool,
     /// The head as it came.
     pub raw: Bytes,
@@ -45,10 +48,13 @@ pub struct Request {
 /// The head of an answer.
 #[derive(Debug)]
 pub struct Response {
+    /// Of the answer.
     pub status: u16,
     /// Without those that are for the connection that it came on.
     pub headers: HeaderMap,
+    /// How its body is delimited.
     pub framing: Framing,
+    /// Whether another may follow.
     pub keep_alive: bool,
 }
 

@@ -14,6 +14,7 @@ pub use head::{Head, Request, Response};
 pub enum Framing {
     /// So many bytes; none at all where no body belongs to a message.
     Length(u64),
+    /// In pieces, each with its length.
     Chunked,
     /// All until the connection is closed.
     Close,

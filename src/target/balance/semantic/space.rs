@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 
 /// Some texts and their vectors.
 pub struct Space {
+    /// Who makes them.
     pub model: Model,
     texts: Vec<String>,
     vectors: ArcSwapOption<Vec<Vec<f32>>>,
