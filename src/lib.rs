@@ -41,4 +41,5 @@ pub mod convert;
 pub mod error;
 pub mod init;
 pub mod mock;
+pub mod turns;
 pub mod wire;

@@ -18,16 +18,17 @@ const EDGES: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("wire", &["error"]),
     ("clock", &[]),
+    ("turns", &[]),
     // The stages, in the order of a request's way.
     ("listen", &["accept", "error", "meter", "respond"]),
-    ("accept", &["clock", "error", "wire"]),
+    ("accept", &["clock", "error", "turns", "wire"]),
     ("route", &["config"]),
     // A plugin's configuration becomes targets, switches and sinks when it is loaded: the two rooms
     // in which load and request meet.
     ("plugins", &["config", "error", "exchange", "log", "meter", "provider", "target", "upstream", "wire"]),
     ("target", &["config", "error", "meter", "provider", "upstream", "wire"]),
     ("provider", &["config", "error", "wire"]),
-    ("upstream", &["clock", "error", "wire"]),
+    ("upstream", &["clock", "error", "turns", "wire"]),
     ("respond", &["error"]),
     ("meter", &["error", "wire"]),
     ("log", &["config"]),

@@ -11,6 +11,7 @@ use crate::listen::certificates::Shelf;
 use crate::listen::front::Front;
 use crate::listen::tls::Tls;
 use crate::snapshot::Snapshot;
+use crate::turns;
 use crate::upstream::attempt::Connections;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -35,6 +36,7 @@ pub fn add(
 ) -> Result<(), String> {
     open_files();
     room::furnish(settings.body_memory_mib);
+    turns::furnish(settings.threads);
     let connections = Arc::new(Connections::new(settings.keepalive_pool));
     server.add_service(background_service("sweep", Sweeper(connections.clone())));
     let gateway = Gateway { live, connections, patience: settings.patience(), edge: settings.edge() };
