@@ -8,6 +8,7 @@ use crate::accept::Client;
 use crate::accept::direct::{Direct, Next};
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
+use crate::heap;
 use crate::listen::Limits;
 use crate::listen::front::{Ends, Express, Left, closing};
 use crate::serving;
@@ -34,6 +35,7 @@ impl Express for Gateway {
             if !exchange(self, &mut direct, last).await {
                 return left(direct);
             }
+            heap::tidy();
             if !direct.finish().await {
                 break;
             }

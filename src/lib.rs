@@ -39,6 +39,7 @@ pub mod admin;
 pub mod clock;
 pub mod convert;
 pub mod error;
+pub mod heap;
 pub mod init;
 pub mod mock;
 pub mod turns;

@@ -18,6 +18,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("wire", &["error"]),
     ("clock", &[]),
+    ("heap", &[]),
     ("turns", &[]),
     // The stages, in the order of a request's way.
     ("listen", &["accept", "error", "meter", "respond"]),

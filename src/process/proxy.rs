@@ -6,6 +6,7 @@ use super::handover::successor::Successor;
 use super::settings::Settings;
 use crate::accept::room;
 use crate::gateway::Gateway;
+use crate::heap;
 use crate::listen::address::{Listen, Place};
 use crate::listen::certificates::Shelf;
 use crate::listen::front::Front;
@@ -111,7 +112,7 @@ fn endpoint(listen: &Listen) -> ListenerConfig {
     config.l4_buffer(L4BufferSettings::default().read(0))
 }
 
-/// Closes upstream connections that nobody has used for long.
+/// Closes upstream connections that nobody has used for long, and has threads give memory back.
 struct Sweeper(Arc<Connections>);
 
 #[async_trait]
@@ -119,9 +120,11 @@ impl BackgroundService for Sweeper {
     async fn start(&self, mut shutdown: ShutdownWatch) {
         loop {
             tokio::select! {
-                () = tokio::time::sleep(Duration::from_secs(5)) => self.0.sweep(),
+                () = tokio::time::sleep(Duration::from_secs(5)) => {}
                 _ = shutdown.changed() => return,
             }
+            self.0.sweep();
+            heap::due();
         }
     }
 }
