@@ -8,10 +8,12 @@ use crate::accept::Client;
 use crate::accept::direct::{Direct, Next};
 use crate::exchange::Exchange;
 use crate::gateway::Gateway;
+use crate::heap;
 use crate::listen::Limits;
 use crate::listen::front::{Ends, Express, Left, closing};
 use crate::serving;
 use crate::settle;
+use crate::turns;
 use async_trait::async_trait;
 use pingora::protocols::Stream;
 use std::pin::pin;
@@ -25,7 +27,7 @@ impl Express for Gateway {
         loop {
             match next {
                 Next::Request => {}
-                Next::Closed => return Left::Nothing,
+                Next::Closed => break,
                 Next::Slow => return Left::Slow(direct.into_parts().0),
                 Next::Other => return left(direct),
             }
@@ -33,11 +35,15 @@ impl Express for Gateway {
             if !exchange(self, &mut direct, last).await {
                 return left(direct);
             }
+            heap::tidy();
             if !direct.finish().await {
-                return Left::Nothing;
+                break;
             }
             next = direct.next(stop.as_mut()).await;
         }
+        // Closing is small work, but thousands may have to be closed at once.
+        turns::pass().await;
+        Left::Nothing
     }
 }
 

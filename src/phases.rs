@@ -4,6 +4,7 @@ use crate::error::Result;
 use crate::exchange::Exchange;
 use crate::plugins::{Rewrites, Step, Stop, Turn, Whole};
 use crate::snapshot::Entry;
+use crate::turns;
 use crate::upstream::attempt::Connections;
 use bytes::Bytes;
 use pingora::http::RequestHeader;
@@ -36,7 +37,12 @@ pub async fn run(
         let steps = if phase == Phase::Head { before } else { behind };
         for step in steps.iter().filter(|step| step.priority < below) {
             let plugin = &step.plugin;
-            let done = if plugin.waits() { plugin.wait(x, head).await } else { plugin.request(x, head) };
+            let size = x.held.size();
+            let done = if plugin.waits() {
+                plugin.wait(x, head).await
+            } else {
+                turns::aside(size, || plugin.request(x, head))
+            };
             match done {
                 Step::Next => {}
                 Step::Fail(error) => return Err(Stop::Error(error)),

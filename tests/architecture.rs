@@ -19,18 +19,20 @@ const EDGES: &[(&str, &[&str])] = &[
     ("wire", &["error"]),
     ("clock", &[]),
     ("gather", &[]),
-    ("polling", &["meter"]),
+    ("heap", &[]),
     ("node", &[]),
+    ("polling", &["meter"]),
+    ("turns", &[]),
     // The stages, in the order of a request's way.
     ("listen", &["accept", "error", "meter", "respond"]),
-    ("accept", &["clock", "error", "gather", "wire"]),
+    ("accept", &["clock", "error", "gather", "turns", "wire"]),
     ("route", &["config"]),
     // A plugin's configuration becomes targets, switches and sinks when it is loaded: the two rooms
     // in which load and request meet.
     ("plugins", &["config", "error", "exchange", "log", "meter", "provider", "target", "upstream", "wire"]),
     ("target", &["config", "error", "meter", "provider", "upstream", "wire"]),
     ("provider", &["config", "error", "wire"]),
-    ("upstream", &["clock", "error", "gather", "wire"]),
+    ("upstream", &["clock", "error", "gather", "turns", "wire"]),
     ("respond", &["error"]),
     ("meter", &["error", "node", "wire"]),
     ("log", &["config"]),

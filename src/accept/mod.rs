@@ -12,6 +12,7 @@ pub mod room;
 pub use client::Client;
 
 use crate::error::{Error, Kind, Result};
+use crate::turns;
 use bytes::{Bytes, BytesMut};
 use pingora::protocols::http::ServerSession;
 use room::Held;
@@ -55,6 +56,9 @@ async fn read(
     }
     session.set_read_timeout(Some(patience.per_read));
     let read = tokio::time::timeout(patience.total, collect(session, limit, held)).await;
+    if read.is_err() {
+        turns::pass().await;
+    }
     let body = read.map_err(|_| slow())?;
     if body.is_err() {
         session.set_keepalive(None);
@@ -71,7 +75,6 @@ async fn collect(session: &mut ServerSession, limit: usize, held: &mut Held) -> 
     let expected = declared_length(session).and_then(|length| usize::try_from(length).ok());
     let mut whole = BytesMut::with_capacity(expected.unwrap_or(first.len() * 4).min(limit));
     whole.extend_from_slice(&first);
-    let mut rested = 0;
     let mut piece = Some(second);
     while let Some(bytes) = piece {
         if whole.len() + bytes.len() > limit {
@@ -79,10 +82,8 @@ async fn collect(session: &mut ServerSession, limit: usize, held: &mut Held) -> 
         }
         held.grow(whole.len() + bytes.len())?;
         whole.extend_from_slice(&bytes);
-        if whole.len() - rested > room::STINT {
-            // A client that sends as fast as we read must not keep its thread from others.
-            rested = whole.len();
-            tokio::task::yield_now().await;
+        if whole.len() > turns::LARGE {
+            turns::pass().await;
         }
         piece = next(session).await?;
     }

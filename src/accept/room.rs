@@ -12,13 +12,6 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 /// Bodies up to this size are not counted: they must not queue behind large ones.
 pub const SMALL: usize = 64 * 1024;
 
-/// How much of a body is read before other requests of the thread have their turn.
-pub const STINT: usize = 128 * 1024;
-
-/// Bodies over this size are parsed one at a time: parsing keeps a thread, and others need one.
-const HEAVY: usize = 1024 * 1024;
-static TURN: Semaphore = Semaphore::const_new(1);
-
 /// In KiB: the semaphore counts in 32 bits.
 static ROOM: OnceLock<(Semaphore, u32)> = OnceLock::new();
 
@@ -35,12 +28,12 @@ pub fn furnish(mib: u32) {
     let _ = ROOM.set((Semaphore::new(kib as usize), kib));
 }
 
-/// Waits until a body of this length may be parsed; it may until this is dropped.
-pub async fn turn(length: usize) -> Option<SemaphorePermit<'static>> {
-    if length > HEAVY { TURN.acquire().await.ok() } else { None }
-}
-
 impl Held {
+    /// How large the body is, as far as it takes room.
+    pub fn size(&self) -> usize {
+        self.bytes
+    }
+
     /// Waits for room for a body of this length.
     pub async fn wait(&mut self, length: usize, patience: Duration) -> Result<()> {
         let Some((room, whole)) = ROOM.get().filter(|_| length > SMALL) else { return Ok(()) };

@@ -8,6 +8,7 @@ use super::downstream::Downstream;
 use super::plan::Plan;
 use super::round::{Round, Seat};
 use super::{Limits, Outcome, Try, encode, rewritten, stream};
+use crate::accept::Client;
 use crate::config::target::Operation;
 use crate::error::{Criterion, Error, Kind, Result};
 use crate::exchange::{self, Exchange, Tried};
@@ -19,7 +20,8 @@ use crate::target::cooldown;
 use crate::target::failover::Failure;
 use crate::target::load::Spent;
 use crate::target::policy::Abandoned;
-use crate::upstream::attempt::{Answer, Connections};
+use crate::turns;
+use crate::upstream::attempt::{Answer, Connections, Request};
 use http::HeaderName;
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -120,7 +122,7 @@ async fn send(
     if let Some(token) = plan.settled.driver.dialect.identity() {
         token.ready().await;
     }
-    let (request, path) = encode::encode(&down.client, x, &plan.settled, &plan.call())?;
+    let (request, path) = encoded(&down.client, x, plan).await?;
     x.upstream.uri = Some(path);
     let account = Account::open(plan.holder(x), plan.doc.clone(), x.begun);
     // Boxed: it is large, and goes from hand to hand.
@@ -138,6 +140,12 @@ async fn send(
             Err(Failed { error, sent: request.sent.load(Ordering::Relaxed), account: Some(account) })
         }
     }
+}
+
+async fn encoded(client: &Client<'_>, x: &Exchange, plan: &Plan<'_>) -> Result<(Request, String)> {
+    let size = x.held.size();
+    let _desk = turns::desk(size).await;
+    turns::aside(size, || encode::encode(client, x, &plan.settled, &plan.call()))
 }
 
 /// Waits for the answer's head, watching the client. A stream that nobody waits for any more is given up; an

@@ -15,7 +15,7 @@ pub mod rewritten;
 mod round;
 pub mod stream;
 
-use crate::accept::{Client, Patience, form, room};
+use crate::accept::{Client, Patience, form};
 use crate::config::target::Operation;
 use crate::error::{Error, Result};
 use crate::exchange::{AiSide, Exchange};
@@ -27,6 +27,7 @@ use crate::respond::head::{self, Latency};
 use crate::target::balance::{Bearing, Seen};
 use crate::target::policy::Abandoned;
 use crate::target::{Settled, Targets};
+use crate::turns;
 use crate::upstream::attempt::Connections;
 use crate::wire::doc::Doc;
 use downstream::Downstream;
@@ -207,11 +208,14 @@ async fn read(
     }
     let content_type = client.head().headers.get(header::CONTENT_TYPE);
     let format = form::format(content_type.and_then(|value| value.to_str().ok()))?;
-    let _turn = room::turn(body.len()).await;
+    let size = body.len();
+    let _desk = turns::desk(size).await;
     let preserve = targets.list.iter().all(|target| target.conf.route_type == Operation::Preserve);
     if preserve {
-        return Ok(Doc::parse(body.clone()).unwrap_or_else(|_| Doc::opaque(body)));
+        let doc = turns::aside(size, || Doc::parse(body.clone()));
+        return Ok(doc.unwrap_or_else(|_| Doc::opaque(body)));
     }
-    let doc = Doc::parse(form::to_json(format, body).await?);
+    let json = form::to_json(format, body).await?;
+    let doc = turns::aside(size, || Doc::parse(json));
     doc.map_err(|error| x.chain().unreadable.map_or(error, Error::bad_request))
 }

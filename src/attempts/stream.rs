@@ -11,6 +11,7 @@ use crate::meter::metrics::Ending;
 use crate::provider::{End, StreamPlan};
 use crate::respond::head;
 use crate::target::policy::Abandoned;
+use crate::turns;
 use crate::upstream::attempt::Answer;
 use crate::upstream::inflate::Inflate;
 use crate::wire::frame::Framing;
@@ -214,6 +215,8 @@ impl Flow<'_> {
 
     /// The client has gone: what was sent already is read, or the whole answer if that is wished.
     async fn abandon(&mut self, abandoned: Abandoned) {
+        // Those who came together leave together.
+        turns::pass().await;
         let (time, most) = match abandoned {
             Abandoned::Cancel => {
                 self.answer.set_read_timeout(QUIET);
@@ -236,6 +239,7 @@ impl Flow<'_> {
         };
         // Running into the limit is as good an end as any: the rest is not the client's any more.
         let end = tokio::time::timeout(time, read).await.unwrap_or(End::Cut);
+        turns::pass().await;
         let end = if self.relay.is_complete() { End::Clean } else { end };
         let whole = end == End::Clean && self.relay.finish(end, self.account).is_ok() && !self.relay.failed();
         self.relay.take(self.account);

@@ -2,6 +2,7 @@
 //! of the connections that are open.
 
 use super::handover::successor::Successor;
+use crate::heap;
 use async_trait::async_trait;
 use pingora::apps::ServerApp;
 use pingora::protocols::Stream;
@@ -11,6 +12,12 @@ use pingora::services::listening;
 use std::os::fd::{IntoRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// How often threads are asked to give memory back,
+const PAUSE: Duration = Duration::from_secs(5);
+/// and how many turns each of those who ask them takes.
+const TURNS: usize = 32;
 
 /// How many connections of clients are open.
 #[derive(Default)]
@@ -91,6 +98,7 @@ impl<A: ServerApp + Send + Sync + 'static> Service for Entrance<A> {
                 fds.lock().add(address, socket.into_raw_fd());
             }
         }
+        tokio::spawn(give_back(shutdown.clone(), self.service.threads.unwrap_or(1)));
         // Named: the other trait of services has a method of the same name.
         Service::start_service(&mut self.service, fds, shutdown, tasks).await;
     }
@@ -105,5 +113,24 @@ impl<A: ServerApp + Send + Sync + 'static> Service for Entrance<A> {
 
     fn listen_addresses(&self) -> Option<Vec<String>> {
         Service::listen_addresses(&self.service)
+    }
+}
+
+/// Sees to it that threads without requests give memory back, too. Nothing can be run on a certain thread; so
+/// there are some tasks for each, which take long enough to be shared among them.
+async fn give_back(mut shutdown: ShutdownWatch, threads: usize) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE) => {}
+            _ = shutdown.changed() => return,
+        }
+        for _ in 0..threads {
+            tokio::spawn(async {
+                for _ in 0..TURNS {
+                    heap::tidy();
+                    tokio::task::yield_now().await;
+                }
+            });
+        }
     }
 }

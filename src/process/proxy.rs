@@ -6,12 +6,14 @@ use super::handover::successor::Successor;
 use super::settings::Settings;
 use crate::accept::room;
 use crate::gateway::Gateway;
+use crate::heap;
 use crate::listen::address::{Listen, Place};
 use crate::listen::certificates::Shelf;
 use crate::listen::front::Front;
 use crate::listen::tls::Tls;
 use crate::polling;
 use crate::snapshot::Snapshot;
+use crate::turns;
 use crate::upstream::attempt::Connections;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -40,6 +42,7 @@ pub fn add(
     if settings.busy_polling {
         polling::switch_on();
     }
+    turns::furnish(settings.threads);
     let connections = Arc::new(Connections::new(settings.keepalive_pool));
     server.add_service(background_service("sweep", Sweeper(connections.clone())));
     let gateway = Gateway { live, connections, patience: settings.patience(), edge: settings.edge() };
@@ -132,7 +135,7 @@ fn endpoint(listen: &Listen) -> ListenerConfig {
     config.l4_buffer(L4BufferSettings::default().read(0))
 }
 
-/// Closes upstream connections that nobody has used for long.
+/// Closes upstream connections that nobody has used for long, and has threads give memory back.
 struct Sweeper(Arc<Connections>);
 
 #[async_trait]
@@ -140,9 +143,11 @@ impl BackgroundService for Sweeper {
     async fn start(&self, mut shutdown: ShutdownWatch) {
         loop {
             tokio::select! {
-                () = tokio::time::sleep(Duration::from_secs(5)) => self.0.sweep(),
+                () = tokio::time::sleep(Duration::from_secs(5)) => {}
                 _ = shutdown.changed() => return,
             }
+            self.0.sweep();
+            heap::due();
         }
     }
 }

@@ -1,14 +1,15 @@
 //! A connection to an upstream: its stream, what has been read of it, and its deadlines.
 
 use crate::clock::{Clock, Elapsed};
+use crate::turns;
 use bytes::BytesMut;
 use pingora::protocols::Stream;
 use std::future::Future;
 use std::io::{self, IoSlice};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// What is read at once at first,
 const FIRST: usize = 4 * 1024;
@@ -38,8 +39,36 @@ impl Connection {
         body: &[u8],
         limit: Duration,
     ) -> Result<io::Result<()>, Elapsed> {
+        if body.len() > turns::LARGE {
+            return Box::pin(self.write_in_steps(head, body, limit)).await;
+        }
         let Self { stream, clock, .. } = self;
         clock.within(limit, write(stream, head, body)).await
+    }
+
+    /// The time is that of each step: others have their turns between them.
+    async fn write_in_steps(
+        &mut self,
+        head: &[u8],
+        body: &[u8],
+        limit: Duration,
+    ) -> Result<io::Result<()>, Elapsed> {
+        let Self { stream, clock, .. } = self;
+        let first = clock.within(limit, write(stream, head, b"")).await?;
+        if first.is_err() {
+            return Ok(first);
+        }
+        let mut body = body;
+        while !body.is_empty() {
+            let piece = body.get(..turns::STEP).unwrap_or(body);
+            let step = turns::step(|context| Pin::new(&mut *stream).poll_write(context, piece));
+            match clock.within(limit, step).await? {
+                Ok(0) => return Ok(Err(io::ErrorKind::WriteZero.into())),
+                Ok(written) => body = body.get(written..).unwrap_or_default(),
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        clock.within(limit, stream.flush()).await
     }
 
     /// Reads what is there, and waits for it for so long. `Ok(0)`: it was closed.

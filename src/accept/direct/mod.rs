@@ -3,13 +3,12 @@
 //! It takes the plainest requests only (`wire::h1::Request`); a connection on which anything else comes is
 //! given to Pingora with all that was read of it. One buffer in, one out, one write an answer.
 
+mod body;
 mod write;
 
-use crate::accept::Patience;
-use crate::accept::room::{Held, STINT};
 use crate::clock::{Clock, Elapsed};
-use crate::error::Result;
 use crate::gather;
+use crate::turns;
 use crate::wire::h1::{self, Head};
 use bytes::{Bytes, BytesMut};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -29,8 +28,6 @@ use write::{Framing, framing, put_hex, write_all, write_head};
 
 /// What is read at once when nothing is known of a request.
 const ROOM: usize = 4 * 1024;
-/// A body larger than this has a buffer to itself, which does not outlive it.
-const LARGE: usize = 32 * 1024;
 /// A piece up to here goes out in the buffer of what stands before it.
 const SMALL: usize = 2 * 1024;
 /// How long a client may take for what is written to it.
@@ -198,60 +195,6 @@ impl Direct {
         (self.stream, read)
     }
 
-    /// The request's body, of at most `limit` bytes, in room that it holds then.
-    pub async fn body(&mut self, limit: usize, patience: Patience, held: &mut Held) -> Result<Bytes> {
-        let Some(length) = usize::try_from(self.left).ok().filter(|length| *length <= limit) else {
-            self.keep_alive = false;
-            return Err(crate::accept::too_large(limit));
-        };
-        if let Err(error) = held.wait(length, patience.total).await {
-            self.keep_alive = false;
-            return Err(error);
-        }
-        if self.buf.len() < length {
-            self.gather(length, patience).await?;
-        }
-        (self.left, self.received) = (0, length);
-        if length <= LARGE {
-            return Ok(self.buf.split_to(length).freeze());
-        }
-        let behind = self.buf.split_off(length);
-        Ok(std::mem::replace(&mut self.buf, BytesMut::from(&*behind)).freeze())
-    }
-
-    /// Reads until so much is there.
-    async fn gather(&mut self, length: usize, patience: Patience) -> Result<()> {
-        let until = Instant::now() + patience.total;
-        let mut rested = 0;
-        while self.buf.len() < length {
-            if self.buf.len() - rested > STINT {
-                // A client that sends as fast as we read must not keep its thread from others.
-                rested = self.buf.len();
-                tokio::task::yield_now().await;
-            }
-            let limit = until.saturating_duration_since(Instant::now()).min(patience.per_read);
-            let room = length - self.buf.len();
-            match self.read(room, limit).await {
-                Ok(Ok(1..)) => {}
-                Ok(Ok(0) | Err(_)) => {
-                    (self.keep_alive, self.closed) = (false, true);
-                    return Err(crate::accept::gone());
-                }
-                Err(Elapsed) => {
-                    self.keep_alive = false;
-                    return Err(crate::accept::slow());
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn read(&mut self, room: usize, limit: Duration) -> Result<io::Result<usize>, Elapsed> {
-        self.buf.reserve(room);
-        let Self { stream, buf, clock, .. } = self;
-        clock.within(limit, stream.read_buf(buf)).await
-    }
-
     /// Ready once the client has hung up.
     pub async fn hung_up(&mut self) {
         if !self.closed && !self.ahead {
@@ -330,7 +273,17 @@ impl Direct {
         self.write(body, behind).await
     }
 
-    async fn write(&mut self, body: &[u8], behind: &[u8]) -> io::Result<()> {
+    async fn write(&mut self, mut body: &[u8], behind: &[u8]) -> io::Result<()> {
+        while body.len() > turns::LARGE {
+            let (piece, rest) = body.split_at(turns::STEP);
+            turns::pass().await;
+            self.put(piece, b"").await?;
+            body = rest;
+        }
+        self.put(body, behind).await
+    }
+
+    async fn put(&mut self, body: &[u8], behind: &[u8]) -> io::Result<()> {
         let Self { stream, out, clock, .. } = self;
         let (body, behind): (&[u8], &[u8]) = if body.len() <= SMALL {
             // To copy it costs less than to hand the system a list.

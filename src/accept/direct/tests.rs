@@ -1,5 +1,6 @@
 use super::*;
 use crate::accept::Patience;
+use crate::accept::room::Held;
 use crate::error::Kind;
 use std::future::{pending, ready};
 use std::pin::pin;
