@@ -22,6 +22,7 @@ return seen";
 pub struct Window {
     /// What the server knows it by.
     pub key: String,
+    /// How much it takes.
     pub limit: u64,
     /// In seconds since the epoch.
     pub ends: i64,
