@@ -17,19 +17,14 @@ pub const LARGE: usize = 256 * 1024;
 /// What is read or written in one step.
 pub const STEP: usize = 64 * 1024;
 
-/// One lane for every two threads: however many wait in it, there are threads that they do not use.
+/// One lane for every two threads: however many wait in it, there are threads, and cores, that they do not use. What
+/// is computed beside the threads waits in the same lane, because cores are what other requests need.
 static LANE: Semaphore = Semaphore::const_new(1);
-/// The same for what is computed on threads of its own.
-static DESK: Semaphore = Semaphore::const_new(1);
 
 /// Says how many threads serve requests; the first call counts.
 pub fn furnish(threads: usize) {
     static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        for lane in [&LANE, &DESK] {
-            lane.add_permits((threads / 2).saturating_sub(1));
-        }
-    });
+    ONCE.call_once(|| LANE.add_permits((threads / 2).saturating_sub(1)));
 }
 
 /// Waits for its turn, and lets go on what is ready.
@@ -52,9 +47,10 @@ pub async fn step<T>(mut work: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
     }
 }
 
-/// Waits for a desk, if a body of this length needs one. It is free again when this is dropped.
+/// Waits for its turn to compute, if a body of this length has to. The turn ends when this is dropped; it must not
+/// be held over a step.
 pub async fn desk(length: usize) -> Option<SemaphorePermit<'static>> {
-    if length > LARGE { Box::pin(DESK.acquire()).await.ok() } else { None }
+    if length > LARGE { Box::pin(LANE.acquire()).await.ok() } else { None }
 }
 
 /// Computes something of a body of this length; if it is large, other requests get another thread meanwhile.

@@ -28,6 +28,11 @@ pub fn furnish(mib: u32) {
     let _ = ROOM.set((Semaphore::new(kib as usize), kib));
 }
 
+/// Whether no body takes room.
+pub fn is_free() -> bool {
+    ROOM.get().is_none_or(|(room, whole)| room.available_permits() == *whole as usize)
+}
+
 impl Held {
     /// How large the body is, as far as it takes room.
     pub fn size(&self) -> usize {
@@ -87,6 +92,7 @@ mod tests {
         other.grow(SMALL).unwrap();
         let (waited, ()) = tokio::join!(other.wait(600 * 1024, second), async {
             tokio::task::yield_now().await;
+            assert!(!is_free());
             drop(first);
         });
         waited.unwrap();
@@ -100,5 +106,6 @@ mod tests {
         // Larger than the room: it gets all of it, alone.
         drop(grown);
         Held::default().wait(5 * 1024 * 1024, second).await.unwrap();
+        assert!(is_free());
     }
 }

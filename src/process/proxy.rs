@@ -147,7 +147,11 @@ impl BackgroundService for Sweeper {
                 _ = shutdown.changed() => return,
             }
             self.0.sweep();
-            heap::due();
+            // While large bodies come and go there is much to give back, which takes a thread milliseconds, and
+            // is wanted again at once.
+            if room::is_free() {
+                heap::due();
+            }
         }
     }
 }
