@@ -55,7 +55,12 @@ pub async fn desk(length: usize) -> Option<SemaphorePermit<'static>> {
 
 /// Computes something of a body of this length; if it is large, other requests get another thread meanwhile.
 pub fn aside<T>(length: usize, work: impl FnOnce() -> T) -> T {
-    if length > LARGE && can_leave() { block_in_place(work) } else { work() }
+    aside_if(length > LARGE, work)
+}
+
+/// The same for work that knows by itself whether it takes long.
+pub fn aside_if<T>(long: bool, work: impl FnOnce() -> T) -> T {
+    if long && can_leave() { block_in_place(work) } else { work() }
 }
 
 #[cold]

@@ -29,7 +29,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ("route", &["config"]),
     // A plugin's configuration becomes targets, switches and sinks when it is loaded: the two rooms
     // in which load and request meet.
-    ("plugins", &["config", "error", "exchange", "log", "meter", "provider", "target", "upstream", "wire"]),
+    (
+        "plugins",
+        &["config", "error", "exchange", "log", "meter", "provider", "target", "turns", "upstream", "wire"],
+    ),
     ("target", &["config", "error", "meter", "provider", "upstream", "wire"]),
     ("provider", &["config", "error", "wire"]),
     ("upstream", &["clock", "error", "gather", "turns", "wire"]),

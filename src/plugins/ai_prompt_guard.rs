@@ -11,6 +11,7 @@ use crate::config::schema::{Conditional, Field, Kind, Match, Record, Rule};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::exchange::Exchange;
 use crate::meter::metrics::SERIES;
+use crate::turns;
 use crate::wire::doc::Doc;
 use pingora::http::RequestHeader;
 use regex_automata::MatchKind;
@@ -20,7 +21,6 @@ use serde_json::Value;
 use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::runtime::{Handle, RuntimeFlavor};
 
 /// Its entry in the list of plugins.
 pub static KIND: PluginKind = PluginKind {
@@ -190,7 +190,7 @@ impl Guard {
     /// Lets the prompt pass, or says why not.
     fn check(&self, doc: &Doc) -> Result<()> {
         let Some(text) = self.text(doc) else { return Err(blocked()) };
-        beside(text.len(), || self.judge(&text))
+        turns::aside_if(text.len() >= LONG, || self.judge(&text))
     }
 
     fn judge(&self, text: &str) -> Result<()> {
@@ -236,15 +236,6 @@ fn unknown(place: &str) -> Error {
         "the prompt could not be checked: {place} takes too many steps on it; send a shorter prompt, or \
          have the pattern simplified"
     ))
-}
-
-/// Does work that may take a while without holding up the thread's other requests.
-fn beside<T>(length: usize, work: impl FnOnce() -> T) -> T {
-    let threads = || Handle::try_current().map(|runtime| runtime.runtime_flavor());
-    if length >= LONG && matches!(threads(), Ok(RuntimeFlavor::MultiThread)) {
-        return tokio::task::block_in_place(work);
-    }
-    work()
 }
 
 /// The prompt of a completions request, or its prompts.

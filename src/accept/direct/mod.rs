@@ -79,9 +79,9 @@ pub struct Direct {
     /// It has sent something behind its request, which will be the next one.
     ahead: bool,
     answer: Answer,
-    /// Bytes that came, over all requests of the connection.
+    /// Bytes of the request's body that came.
     pub received: usize,
-    /// Bytes that went out, likewise.
+    /// Bytes of the answer's body that went out.
     pub sent: usize,
 }
 
