@@ -47,10 +47,11 @@ pub fn reply_glance(body: &[u8]) -> Option<ReplyScan<'_>> {
     })
 }
 
-/// Looks at a reply or chunk; `None` if it is not a JSON object. Of a key that stands twice the last
-/// counts: it is not for us to refuse a reply that the client can read.
+/// Looks at a reply or chunk; `None` if it is not a JSON object, or reports an error that is no text. Of a
+/// key that stands twice the last counts: it is not for us to refuse a reply that the client can read.
 pub fn reply_scan(body: &[u8]) -> Option<ReplyScan<'_>> {
     let mut seen = ReplyScan::default();
+    let mut garbled = false;
     scan::members(body, |key, value| {
         let text = std::str::from_utf8(value).unwrap_or_default();
         match key {
@@ -60,11 +61,14 @@ pub fn reply_scan(body: &[u8]) -> Option<ReplyScan<'_>> {
             }
             b"usage" => seen.usage = Some(text).filter(|text| text.starts_with('{')),
             b"model" => seen.model = serde_json::from_str::<Text<'_>>(text).ok().map(|model| model.0),
-            b"error" => seen.error = serde_json::from_str::<Option<&RawValue>>(text).ok().flatten(),
+            b"error" => {
+                garbled = text.is_empty();
+                seen.error = serde_json::from_str::<Option<&RawValue>>(text).ok().flatten();
+            }
             _ => {}
         }
     })?;
-    Some(seen)
+    (!garbled).then_some(seen)
 }
 
 /// Whether a chunk brings something of the answer: more than a role, be it only why the answer ends.
@@ -132,6 +136,12 @@ mod tests {
         assert!(scan.choices && !scan.no_choice && scan.error.is_none());
         assert_eq!(scan.model.as_deref(), Some("gpt-4-0613"), "the last of two keys counts");
         assert_eq!(scan.usage, Some(r#"{"prompt_tokens": 0, "completion_tokens": 3}"#));
+    }
+
+    #[test]
+    fn an_error_that_is_no_text_is_not_overlooked() {
+        assert!(reply_scan(b"{\"error\":\"gone: \xff\"}").is_none());
+        assert!(reply_scan(br#"{"error":null,"choices":[]}"#).unwrap().error.is_none());
     }
 
     #[test]
