@@ -13,7 +13,9 @@ pub fn run(data: &[u8]) {
     let shape = if first & 1 == 0 { Shape::Chat } else { Shape::Text };
     let mut out = ClientStream::new(shape, shape.reply_id("0"), "m\"", 7, first & 2 != 0);
     let mut written = Vec::new();
-    while let Some(([what, length], after)) = rest.split_first_chunk::<2>() {
+    // More steps only repeat what fewer show, and cost many runs.
+    for _ in 0..40 {
+        let Some(([what, length], after)) = rest.split_first_chunk::<2>() else { break };
         let (text, after) = after.split_at(usize::from(*length).min(after.len()));
         rest = after;
         step(&mut out, *what, &String::from_utf8_lossy(text));

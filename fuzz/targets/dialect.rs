@@ -11,6 +11,7 @@ use bytes::Bytes;
 use replay::replay;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 use tollgate::config::target::TargetConf;
 use tollgate::provider::embedding::{Embeddings, Purpose};
@@ -30,8 +31,25 @@ struct Scene {
     doc: Doc,
 }
 
-static SCENES: LazyLock<BTreeMap<&'static str, Vec<Scene>>> =
-    LazyLock::new(|| PROVIDERS.iter().map(|provider| (provider.name(), scenes(*provider))).collect());
+/// By the target that runs them: a provider without one of its own speaks OpenAI's dialect.
+static SCENES: LazyLock<BTreeMap<&'static str, Vec<Scene>>> = LazyLock::new(|| {
+    let mut known = BTreeMap::<_, Vec<_>>::new();
+    for provider in PROVIDERS {
+        known.entry(group(provider.name())).or_default().extend(scenes(*provider));
+    }
+    known
+});
+
+fn group(provider: &'static str) -> &'static str {
+    let own = super::TARGETS.iter().any(|target| target.name.strip_prefix("reply_") == Some(provider));
+    if own { provider } else { "openai" }
+}
+
+/// The recorded files of that name of all providers of a group.
+fn recorded(of: &str, name: &str) -> Vec<PathBuf> {
+    let providers = PROVIDERS.iter().map(|provider| provider.name()).filter(|name| group(name) == of);
+    providers.flat_map(|provider| files(&format!("tests/fixtures/{provider}"), name)).collect()
+}
 
 /// Each target of the fixtures once, in order.
 fn scenes(provider: &'static dyn Provider) -> Vec<Scene> {
@@ -63,8 +81,8 @@ fn scene(provider: &dyn Provider, target: Map<String, Value>, request: Vec<u8>) 
 }
 
 impl Scene {
-    fn of(provider: &str, which: u8) -> &'static Self {
-        let scenes = &SCENES[provider];
+    fn of(group: &str, which: u8) -> &'static Self {
+        let scenes = &SCENES[group];
         &scenes[usize::from(which) % scenes.len()]
     }
 
@@ -76,9 +94,9 @@ impl Scene {
 }
 
 /// Which target, how it ends and what the client asked for, where it is cut (two bytes), the stream.
-pub fn stream(provider: &str, data: &[u8]) {
+pub fn stream(group: &str, data: &[u8]) {
     let Some(([which, flags, how @ ..], text)) = data.split_first_chunk::<4>() else { return };
-    let scene = Scene::of(provider, *which);
+    let scene = Scene::of(group, *which);
     let call = scene.call(&scene.doc, true, flags & 1 != 0);
     let end = if flags & 2 == 0 { End::Clean } else { End::Cut };
     let dialect = &*scene.driver.dialect;
@@ -95,16 +113,16 @@ pub fn stream(provider: &str, data: &[u8]) {
     };
     let whole = replay(dialect, &call, &[text], end);
     if framing.is_some() {
-        check(&whole.client, whole.complete, provider != "huggingface");
+        check(&whole.client, whole.complete, group != "huggingface");
     }
     let cut = replay(dialect, &call, &pieces(*how, text), end);
     assert_eq!(cut, whole, "the same however it was cut");
 }
 
 /// Which target, then the upstream's body.
-pub fn reply(provider: &str, data: &[u8]) {
+pub fn reply(group: &str, data: &[u8]) {
     let Some((which, body)) = data.split_first() else { return };
-    let scene = Scene::of(provider, *which);
+    let scene = Scene::of(group, *which);
     let call = scene.call(&scene.doc, false, false);
     let body = Bytes::copy_from_slice(body);
     match scene.driver.dialect.reply(&call, body.clone()) {
@@ -123,7 +141,7 @@ pub fn request(data: &[u8]) {
     let Some(([provider, which], body)) = data.split_first_chunk::<2>() else { return };
     let provider = PROVIDERS[usize::from(*provider) % PROVIDERS.len()].name();
     let Ok(doc) = Doc::parse(Bytes::copy_from_slice(body)) else { return };
-    let scene = Scene::of(provider, *which);
+    let scene = Scene::of(group(provider), *which);
     let call = scene.call(&doc, which & 0x80 != 0, false);
     match scene.driver.dialect.request(&call) {
         Ok(outbound) => {
@@ -154,7 +172,8 @@ pub fn native(data: &[u8]) {
 }
 
 static EMBEDDINGS: LazyLock<Vec<Embeddings>> = LazyLock::new(|| {
-    let scenes = PROVIDERS.iter().map(|provider| (provider.embeddings(), Scene::of(provider.name(), 0)));
+    let scenes =
+        PROVIDERS.iter().map(|provider| (provider.embeddings(), Scene::of(group(provider.name()), 0)));
     scenes.filter_map(|(embedder, scene)| embedder?.load(&scene.conf, 256).ok()).collect()
 });
 
@@ -168,11 +187,11 @@ pub fn embedding(data: &[u8]) {
     assert!(serde_json::from_slice::<Value>(&asked).is_ok());
 }
 
-/// The recorded streams of a provider, for each of its targets in turn.
-pub fn stream_seeds(provider: &str) -> Vec<Vec<u8>> {
+/// The recorded streams of a group, for each of its targets in turn.
+pub fn stream_seeds(group: &str) -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
-    for which in 0..SCENES[provider].len() as u8 {
-        for stream in files(&format!("tests/fixtures/{provider}"), "upstream-stream.txt") {
+    for which in 0..SCENES[group].len() as u8 {
+        for stream in recorded(group, "upstream-stream.txt") {
             let how = [which, seeds.len() as u8 & 3, (seeds.len() % 3) as u8, 7];
             seeds.push([&how[..], &read(stream)].concat());
         }
@@ -180,10 +199,9 @@ pub fn stream_seeds(provider: &str) -> Vec<Vec<u8>> {
     seeds
 }
 
-pub fn reply_seeds(provider: &str) -> Vec<Vec<u8>> {
-    let replies =
-        || files(&format!("tests/fixtures/{provider}"), "upstream-reply.json").into_iter().map(read);
-    let scenes = 0..SCENES[provider].len() as u8;
+pub fn reply_seeds(group: &str) -> Vec<Vec<u8>> {
+    let replies = || recorded(group, "upstream-reply.json").into_iter().map(read);
+    let scenes = 0..SCENES[group].len() as u8;
     scenes.flat_map(|which| replies().map(move |reply| [vec![which], reply].concat())).collect()
 }
 
