@@ -8,15 +8,18 @@
     reason = "all of it is test code, and clippy exempts only the test functions themselves"
 )]
 
+#[path = "../fuzz/targets/cut.rs"]
+mod cut;
+
 use bytes::Bytes;
+use cut::{Seen, events};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 use tollgate::wire::doc::{Doc, Side};
-use tollgate::wire::frame::{Frame, Framing};
+use tollgate::wire::frame::Framing;
 use tollgate::wire::scan::usage_object;
-use tollgate::wire::sse::SseEvents;
 
 /// Values whose text `serde_json` reads and writes unchanged.
 fn value() -> impl Strategy<Value = Value> {
@@ -171,47 +174,11 @@ proptest! {
     }
 }
 
-/// A message as its receiver sees it.
-type Seen = (Option<String>, Vec<u8>);
-
-fn seen(frame: Frame<'_>) -> Seen {
-    (frame.event.map(str::to_owned), frame.data.to_vec())
-}
-
+/// All messages of a stream that no splitter gives up.
 fn split(framing: Framing, reads: &[&[u8]]) -> Vec<Seen> {
-    let mut splitter = framing.splitter();
-    let mut out = Vec::new();
-    for read in reads {
-        splitter.push(read).unwrap();
-        while let Some(frame) = splitter.next() {
-            out.push(seen(frame));
-        }
-    }
-    splitter.finish();
-    while let Some(frame) = splitter.next() {
-        out.push(seen(frame));
-    }
-    out
-}
-
-/// The raw bytes and the message of every event; then the bytes of those forwarded with none refused.
-fn events(reads: &[&[u8]]) -> (Vec<(Bytes, Option<Seen>)>, Vec<u8>) {
-    let (mut single, mut runs) = (SseEvents::default(), SseEvents::default());
-    let (mut out, mut forwarded) = (Vec::new(), Vec::new());
-    let last = reads.len();
-    for (index, read) in reads.iter().copied().chain([&b""[..]]).enumerate() {
-        for events in [&mut single, &mut runs] {
-            events.push(Bytes::copy_from_slice(read));
-            if index == last {
-                events.finish();
-            }
-        }
-        while let Some(event) = single.event().unwrap() {
-            out.push((event.raw.clone(), event.frame().map(seen)));
-        }
-        runs.forward(|_| true, &mut forwarded).unwrap();
-    }
-    (out, forwarded.concat())
+    let (messages, refused) = cut::split(framing, reads);
+    assert!(!refused, "a stream of small messages was given up");
+    messages
 }
 
 /// Cuts `text` at the given places.
@@ -268,7 +235,8 @@ proptest! {
         let whole = events(&[&text]);
         prop_assert_eq!(&events(&text.chunks(1).collect::<Vec<_>>()).0, &whole.0);
         for reads in [vec![&text[..]], text.chunks(1).collect(), pieces(&text, &cuts)] {
-            let (single, forwarded) = events(&reads);
+            let (single, forwarded, refused) = events(&reads);
+            prop_assert!(!refused);
             prop_assert_eq!(&single, &whole.0);
             prop_assert_eq!(&forwarded, &text);
             let joined: Vec<u8> = single.iter().flat_map(|(raw, _)| raw.to_vec()).collect();

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 pub mod chat;
 pub mod client_stream;
 pub mod config;
+pub mod cut;
 pub mod dialect;
 pub mod doc;
 pub mod forms;

@@ -1,19 +1,11 @@
 //! The splitters: what they cut out of a stream must not depend on how the stream was cut before.
 
+use super::cut::{Seen, events, split};
 use super::{files, read};
 use aws_smithy_eventstream::frame::write_message_to;
 use aws_smithy_types::event_stream::{Header, HeaderValue, Message};
 use bytes::Bytes;
-use tollgate::wire::frame::{Frame, Framing, MAX_FRAME};
-use tollgate::wire::sse::SseEvents;
-
-/// A message as its receiver sees it.
-type Seen = (Option<String>, Vec<u8>);
-
-fn seen(frame: Frame<'_>) -> Seen {
-    assert!(frame.data.len() <= MAX_FRAME, "a message over the bound was given out");
-    (frame.event.map(str::to_owned), frame.data.to_vec())
-}
+use tollgate::wire::frame::Framing;
 
 /// The stream in pieces, as two bytes say: even ones, the shortest of which are single bytes if the stream
 /// is short itself, or two.
@@ -25,26 +17,6 @@ pub fn pieces(how: [u8; 2], text: &[u8]) -> Vec<&[u8]> {
             vec![&text[..at], &text[at..]]
         }
     }
-}
-
-/// All messages, and whether the stream was given up for one that is too large.
-fn split(framing: Framing, reads: &[&[u8]]) -> (Vec<Seen>, bool) {
-    let mut splitter = framing.splitter();
-    let mut out = Vec::new();
-    for read in reads {
-        let refused = splitter.push(read).is_err();
-        while let Some(frame) = splitter.next() {
-            out.push(seen(frame));
-        }
-        if refused {
-            return (out, true);
-        }
-    }
-    splitter.finish();
-    while let Some(frame) = splitter.next() {
-        out.push(seen(frame));
-    }
-    (out, false)
 }
 
 fn invariant(framing: Framing, data: &[u8]) -> Option<(Vec<Seen>, bool)> {
@@ -69,34 +41,6 @@ pub fn sse(data: &[u8]) {
         assert_eq!(raw, text, "all events together are the stream");
         assert_eq!(forwarded, text);
     }
-}
-
-type Raw = (Bytes, Option<Seen>);
-
-fn events(reads: &[&[u8]]) -> (Vec<Raw>, Vec<u8>, bool) {
-    let (mut single, mut runs) = (SseEvents::default(), SseEvents::default());
-    let (mut out, mut forwarded) = (Vec::new(), Vec::new());
-    let last = reads.len();
-    for (index, read) in reads.iter().copied().chain([&b""[..]]).enumerate() {
-        for events in [&mut single, &mut runs] {
-            events.push(Bytes::copy_from_slice(read));
-            if index == last {
-                events.finish();
-            }
-        }
-        let refused = loop {
-            match single.event() {
-                Ok(Some(event)) => out.push((event.raw.clone(), event.frame().map(seen))),
-                Ok(None) => break false,
-                Err(_) => break true,
-            }
-        };
-        assert_eq!(runs.forward(|_| true, &mut forwarded).is_err(), refused);
-        if refused {
-            return (out, forwarded.concat(), true);
-        }
-    }
-    (out, forwarded.concat(), false)
 }
 
 pub fn json_lines(data: &[u8]) {
