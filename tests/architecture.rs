@@ -205,11 +205,11 @@ fn codecs_providers_and_the_meter_do_not_know_the_proxy_engine() {
     assert_none("files that import pingora", &violations);
 }
 
-/// The values of the constants `name` of a room: `name: "x"`, and `fn name(&self) -> … { "x" }`.
+/// The names of a room's entries: `name: "x"`, `PluginKind::new("x"`, and `fn name(&self) -> … { "x" }`.
 fn names(of: &str, sources: &[Source]) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for source in sources.iter().filter(|source| source.room == of) {
-        for mark in ["name: \"", "fn name(&self) -> &'static str {\n        \""] {
+        for mark in ["name: \"", "PluginKind::new(\"", "fn name(&self) -> &'static str {\n        \""] {
             let values = source.code.match_indices(mark).map(|(at, _)| &source.code[at + mark.len()..]);
             found.extend(values.filter_map(|rest| rest.split('"').next()).map(str::to_owned));
         }

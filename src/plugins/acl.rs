@@ -9,15 +9,8 @@ use pingora::http::RequestHeader;
 use std::sync::Arc;
 
 /// Its entry in the list of plugins.
-pub static KIND: PluginKind = PluginKind {
-    name: "acl",
-    priority: 950,
-    schema,
-    rules,
-    protocols: super::HTTP,
-    consumer_scope: false,
-    build,
-};
+pub static KIND: PluginKind =
+    PluginKind { rules, consumer_scope: false, ..PluginKind::new("acl", 950, schema, build) };
 
 /// `config`.
 pub fn schema() -> Record {

@@ -11,15 +11,8 @@ use serde_json::value::RawValue;
 use std::sync::Arc;
 
 /// Its entry in the list of plugins.
-pub static KIND: PluginKind = PluginKind {
-    name: "ai-prompt-decorator",
-    priority: 772,
-    schema,
-    rules,
-    protocols: super::HTTP,
-    consumer_scope: true,
-    build,
-};
+pub static KIND: PluginKind =
+    PluginKind { rules, ..PluginKind::new("ai-prompt-decorator", 772, schema, build) };
 
 /// `config`.
 pub fn schema() -> Record {

@@ -23,15 +23,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// Its entry in the list of plugins.
-pub static KIND: PluginKind = PluginKind {
-    name: "ai-prompt-guard",
-    priority: 771,
-    schema,
-    rules,
-    protocols: super::HTTP,
-    consumer_scope: true,
-    build,
-};
+pub static KIND: PluginKind = PluginKind { rules, ..PluginKind::new("ai-prompt-guard", 771, schema, build) };
 
 /// `config`.
 pub fn schema() -> Record {

@@ -13,15 +13,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Its entry in the list of plugins.
-pub static KIND: PluginKind = PluginKind {
-    name: "ai-prompt-template",
-    priority: 773,
-    schema,
-    rules: Vec::new,
-    protocols: super::HTTP,
-    consumer_scope: true,
-    build,
-};
+pub static KIND: PluginKind = PluginKind::new("ai-prompt-template", 773, schema, build);
 
 /// `config`.
 pub fn schema() -> Record {

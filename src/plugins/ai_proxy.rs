@@ -17,15 +17,7 @@ use serde_json::Value;
 use std::sync::Arc;
 
 /// Its entry in the list of plugins.
-pub static KIND: PluginKind = PluginKind {
-    name: "ai-proxy",
-    priority: 770,
-    schema,
-    rules,
-    protocols: super::HTTP,
-    consumer_scope: true,
-    build,
-};
+pub static KIND: PluginKind = PluginKind { rules, ..PluginKind::new("ai-proxy", 770, schema, build) };
 
 /// `config`: a target, and how its answers are given.
 pub fn schema() -> Record {

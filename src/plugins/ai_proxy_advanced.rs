@@ -22,15 +22,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Its entry in the list of plugins.
-pub static KIND: PluginKind = PluginKind {
-    name: "ai-proxy-advanced",
-    priority: 770,
-    schema,
-    rules,
-    protocols: super::HTTP,
-    consumer_scope: true,
-    build,
-};
+pub static KIND: PluginKind =
+    PluginKind { rules, ..PluginKind::new("ai-proxy-advanced", 770, schema, build) };
 
 /// The ways to choose a target.
 const ALGORITHMS: &[&str] = &[

@@ -9,13 +9,9 @@ use std::sync::Arc;
 
 /// Its entry in the list of plugins.
 pub static KIND: PluginKind = PluginKind {
-    name: "ai-request-transformer",
-    priority: 777,
-    schema,
     rules,
-    protocols: super::HTTP,
     consumer_scope: false,
-    build,
+    ..PluginKind::new("ai-request-transformer", 777, schema, build)
 };
 
 /// `config`.

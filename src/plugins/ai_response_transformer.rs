@@ -9,15 +9,8 @@ use serde_json::Value;
 use std::sync::Arc;
 
 /// Its entry in the list of plugins.
-pub static KIND: PluginKind = PluginKind {
-    name: "ai-response-transformer",
-    priority: 768,
-    schema,
-    rules,
-    protocols: super::HTTP,
-    consumer_scope: true,
-    build,
-};
+pub static KIND: PluginKind =
+    PluginKind { rules, ..PluginKind::new("ai-response-transformer", 768, schema, build) };
 
 /// `config`.
 pub fn schema() -> Record {

@@ -19,15 +19,8 @@ use serde_json::{Number, json};
 use std::sync::Arc;
 
 /// Its entry in the list of plugins.
-pub static KIND: PluginKind = PluginKind {
-    name: "cors",
-    priority: 2000,
-    schema,
-    rules: Vec::new,
-    protocols: super::HTTP,
-    consumer_scope: false,
-    build,
-};
+pub static KIND: PluginKind =
+    PluginKind { consumer_scope: false, ..PluginKind::new("cors", 2000, schema, build) };
 
 const METHODS: [&str; 9] = ["GET", "HEAD", "PUT", "PATCH", "POST", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
 

@@ -13,15 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Its entry in the list of plugins.
-pub static KIND: PluginKind = PluginKind {
-    name: "file-log",
-    priority: 9,
-    schema,
-    rules: Vec::new,
-    protocols: super::HTTP,
-    consumer_scope: true,
-    build,
-};
+pub static KIND: PluginKind = PluginKind::new("file-log", 9, schema, build);
 
 /// `config`.
 pub fn schema() -> Record {

@@ -16,15 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Its entry in the list of plugins.
-pub static KIND: PluginKind = PluginKind {
-    name: "http-log",
-    priority: 12,
-    schema,
-    rules: Vec::new,
-    protocols: super::HTTP,
-    consumer_scope: true,
-    build,
-};
+pub static KIND: PluginKind = PluginKind::new("http-log", 12, schema, build);
 
 /// `config`.
 pub fn schema() -> Record {

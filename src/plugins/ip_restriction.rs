@@ -10,13 +10,9 @@ use std::sync::Arc;
 
 /// Its entry in the list of plugins.
 pub static KIND: PluginKind = PluginKind {
-    name: "ip-restriction",
-    priority: 990,
-    schema,
     rules,
     protocols: &["http", "https", "tcp", "tls", "grpc", "grpcs"],
-    consumer_scope: true,
-    build,
+    ..PluginKind::new("ip-restriction", 990, schema, build)
 };
 
 /// `config`.

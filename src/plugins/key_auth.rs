@@ -13,15 +13,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Its entry in the list of plugins.
-pub static KIND: PluginKind = PluginKind {
-    name: "key-auth",
-    priority: 1250,
-    schema,
-    rules: Vec::new,
-    protocols: super::HTTP,
-    consumer_scope: false,
-    build,
-};
+pub static KIND: PluginKind =
+    PluginKind { consumer_scope: false, ..PluginKind::new("key-auth", 1250, schema, build) };
 
 /// `config`.
 pub fn schema() -> Record {

@@ -67,6 +67,18 @@ pub struct PluginKind {
     pub build: fn(Conf<'_>) -> Result<Arc<dyn Plugin>>,
 }
 
+impl PluginKind {
+    /// One as most are: without rules, for all protocols, and consumers may have their own.
+    pub const fn new(
+        name: &'static str,
+        priority: i32,
+        schema: fn() -> Record,
+        build: fn(Conf<'_>) -> Result<Arc<dyn Plugin>>,
+    ) -> Self {
+        Self { name, priority, schema, rules: Vec::new, protocols: HTTP, consumer_scope: true, build }
+    }
+}
+
 /// The protocols of most plugins.
 pub const HTTP: &[&str] = &["grpc", "grpcs", "http", "https"];
 

@@ -25,15 +25,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Its entry in the list of plugins.
-pub static KIND: PluginKind = PluginKind {
-    name: "opentelemetry",
-    priority: 14,
-    schema: schema::schema,
-    rules: schema::rules,
-    protocols: super::HTTP,
-    consumer_scope: true,
-    build,
-};
+pub static KIND: PluginKind =
+    PluginKind { rules: schema::rules, ..PluginKind::new("opentelemetry", 14, schema::schema, build) };
 
 #[derive(serde::Deserialize)]
 struct Settings {

@@ -7,15 +7,7 @@ use crate::meter::metrics::Switches;
 use std::sync::Arc;
 
 /// Its entry in the list of plugins.
-pub static KIND: PluginKind = PluginKind {
-    name: "prometheus",
-    priority: 13,
-    schema,
-    rules: Vec::new,
-    protocols: super::HTTP,
-    consumer_scope: true,
-    build,
-};
+pub static KIND: PluginKind = PluginKind::new("prometheus", 13, schema, build);
 
 /// `config`.
 pub fn schema() -> Record {

@@ -22,15 +22,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 /// Its entry in the list of plugins.
-pub static KIND: PluginKind = PluginKind {
-    name: "rate-limiting",
-    priority: 910,
-    schema,
-    rules,
-    protocols: super::HTTP,
-    consumer_scope: true,
-    build,
-};
+pub static KIND: PluginKind = PluginKind { rules, ..PluginKind::new("rate-limiting", 910, schema, build) };
 
 /// Shortest first.
 const PERIODS: [&str; 6] = ["second", "minute", "hour", "day", "month", "year"];

@@ -13,15 +13,7 @@ use pingora::http::RequestHeader;
 use std::sync::Arc;
 
 /// Its entry in the list of plugins.
-pub static KIND: PluginKind = PluginKind {
-    name: "request-size-limiting",
-    priority: 951,
-    schema,
-    rules: Vec::new,
-    protocols: super::HTTP,
-    consumer_scope: true,
-    build,
-};
+pub static KIND: PluginKind = PluginKind::new("request-size-limiting", 951, schema, build);
 
 /// `config`.
 pub fn schema() -> Record {

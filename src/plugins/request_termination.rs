@@ -13,15 +13,7 @@ use serde_json::Value;
 use std::sync::Arc;
 
 /// Its entry in the list of plugins.
-pub static KIND: PluginKind = PluginKind {
-    name: "request-termination",
-    priority: 2,
-    schema,
-    rules: Vec::new,
-    protocols: super::HTTP,
-    consumer_scope: true,
-    build,
-};
+pub static KIND: PluginKind = PluginKind::new("request-termination", 2, schema, build);
 
 /// `config`.
 pub fn schema() -> Record {

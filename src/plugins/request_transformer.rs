@@ -20,15 +20,7 @@ use std::sync::Arc;
 use template::Template;
 
 /// Its entry in the list of plugins.
-pub static KIND: PluginKind = PluginKind {
-    name: "request-transformer",
-    priority: 801,
-    schema,
-    rules: Vec::new,
-    protocols: super::HTTP,
-    consumer_scope: true,
-    build,
-};
+pub static KIND: PluginKind = PluginKind::new("request-transformer", 801, schema, build);
 
 /// The largest body that is edited; one that is not edited has no bound of this plugin's.
 const LIMIT: usize = 64 * 1024 * 1024;

@@ -15,15 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Its entry in the list of plugins.
-pub static KIND: PluginKind = PluginKind {
-    name: "tcp-log",
-    priority: 7,
-    schema,
-    rules: Vec::new,
-    protocols: super::HTTP,
-    consumer_scope: true,
-    build,
-};
+pub static KIND: PluginKind = PluginKind::new("tcp-log", 7, schema, build);
 
 /// `config`.
 pub fn schema() -> Record {

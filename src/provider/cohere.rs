@@ -1,7 +1,6 @@
 //! Cohere: its v2 chat, and v1 where a URL asks for it.
 
 use super::{Call, Decoded, Dialect, Driver, Outbound, Provider, StreamPlan};
-use crate::config::problems::Problems;
 use crate::config::target::{Operation, TargetConf};
 use crate::error::Result;
 use crate::wire::frame::Framing;
@@ -24,8 +23,6 @@ impl Provider for Cohere {
     fn operations(&self) -> &'static [Operation] {
         &[Operation::Chat, Operation::Completions]
     }
-
-    fn check(&self, _conf: &TargetConf, _out: &mut Problems<'_>) {}
 
     fn load(&self, conf: &TargetConf) -> Result<Driver> {
         // KONG(llm/drivers/cohere.lua): Kong's defaults are v1, which is not developed any

@@ -2,7 +2,6 @@
 
 use super::openai::{COMPATIBLE, OpenAiDialect, Vendor, rename};
 use super::{Driver, Provider};
-use crate::config::problems::Problems;
 use crate::config::target::{Operation, TargetConf};
 use crate::error::Result;
 use crate::wire::chat::lenient::Count;
@@ -24,8 +23,6 @@ impl Provider for DeepSeek {
     fn operations(&self) -> &'static [Operation] {
         &[Operation::Chat, Operation::Completions]
     }
-
-    fn check(&self, _conf: &TargetConf, _out: &mut Problems<'_>) {}
 
     fn load(&self, conf: &TargetConf) -> Result<Driver> {
         let path = match conf.route_type {

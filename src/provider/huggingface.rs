@@ -9,7 +9,6 @@ use super::embedding::Embedder;
 use super::openai::{COMPATIBLE, OpenAiDialect};
 use super::parameter::Parameter;
 use super::{Call, Driver, Provider};
-use crate::config::problems::Problems;
 use crate::config::schema::{Field, Record};
 use crate::config::target::{Operation, TargetConf};
 use crate::error::Result;
@@ -43,8 +42,6 @@ impl Provider for HuggingFace {
     fn operations(&self) -> &'static [Operation] {
         &[Operation::Chat, Operation::Completions]
     }
-
-    fn check(&self, _conf: &TargetConf, _out: &mut Problems<'_>) {}
 
     fn load(&self, conf: &TargetConf) -> Result<Driver> {
         let wishes = Wishes::of(conf);

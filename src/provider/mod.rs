@@ -40,6 +40,7 @@ pub mod offer;
 pub mod ollama;
 pub mod openai;
 pub mod parameter;
+mod passage;
 mod tgi;
 pub mod vocabulary;
 pub mod xai;
@@ -85,7 +86,7 @@ pub trait Provider: Send + Sync + 'static {
     fn operations(&self) -> &'static [Operation];
 
     /// Kong's rules over several fields. `out` is at the target's record (the one that holds `model`).
-    fn check(&self, conf: &TargetConf, out: &mut Problems<'_>);
+    fn check(&self, _conf: &TargetConf, _out: &mut Problems<'_>) {}
 
     /// Settles what does not depend on a request. Called on configuration that passed `check`.
     fn load(&self, conf: &TargetConf) -> Result<Driver>;

@@ -5,7 +5,6 @@
 
 use super::embedding::Embedder;
 use super::{Call, Decoded, Dialect, Driver, Outbound, Provider, StreamPlan};
-use crate::config::problems::Problems;
 use crate::config::target::{Operation, TargetConf};
 use crate::error::{Error, Result};
 use crate::wire::chat;
@@ -29,8 +28,6 @@ impl Provider for OpenAi {
     fn operations(&self) -> &'static [Operation] {
         &[Operation::Chat, Operation::Completions]
     }
-
-    fn check(&self, _conf: &TargetConf, _out: &mut Problems<'_>) {}
 
     fn load(&self, conf: &TargetConf) -> Result<Driver> {
         let dialect = OpenAiDialect::new(OPENAI);

@@ -1,5 +1,5 @@
 //! Model parameters, for the dialects that write their own request: what is configured wins over
-//! what the client asks for.
+//! what the client asks for. And what functions take for parameters.
 
 use super::Call;
 use crate::error::Result;
@@ -31,6 +31,25 @@ impl Parameter<'_> {
             Self::Listed(_) => None,
         };
         value.is_some_and(|value| (value - 1.0).abs() < f64::EPSILON)
+    }
+}
+
+/// What a function takes.
+#[derive(Debug, serde::Serialize)]
+#[serde(untagged)]
+pub enum Schema<'a> {
+    /// As the client describes it.
+    Given(&'a RawValue),
+    /// Of a function without parameters: an object, as any arguments are.
+    Open {
+        /// What it is.
+        r#type: &'static str,
+    },
+}
+
+impl<'a> From<Option<&'a RawValue>> for Schema<'a> {
+    fn from(parameters: Option<&'a RawValue>) -> Self {
+        parameters.map_or(Self::Open { r#type: "object" }, Self::Given)
     }
 }
 

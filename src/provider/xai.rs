@@ -2,7 +2,6 @@
 
 use super::openai::{COMPATIBLE, OpenAiDialect, Vendor, path};
 use super::{Driver, Provider};
-use crate::config::problems::Problems;
 use crate::config::target::{Operation, TargetConf};
 use crate::error::Result;
 use crate::wire::usage::Usage;
@@ -24,8 +23,6 @@ impl Provider for XAi {
     fn operations(&self) -> &'static [Operation] {
         &[Operation::Chat]
     }
-
-    fn check(&self, _conf: &TargetConf, _out: &mut Problems<'_>) {}
 
     fn load(&self, conf: &TargetConf) -> Result<Driver> {
         Ok(Driver::new("https://api.x.ai", path(conf.route_type), OpenAiDialect::new(VENDOR)))

@@ -1,7 +1,7 @@
 //! Content blocks: what OpenAI's content parts become.
 
+use super::super::passage::Passage;
 use crate::error::{Error, Result};
-use crate::wire::chat::lenient::Text;
 use crate::wire::chat::{Content, DataUrl, File, Message, Part};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -16,19 +16,11 @@ pub(super) enum Said<'a> {
     Blocks(Vec<Block<'a>>),
 }
 
-/// Text as the client wrote it, or as it had to be taken apart.
-#[derive(Serialize)]
-#[serde(untagged)]
-pub(super) enum Words<'a> {
-    Raw(&'a RawValue),
-    Read(Cow<'a, str>),
-}
-
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Block<'a> {
     Text {
-        text: Words<'a>,
+        text: Passage<'a>,
     },
     Image {
         source: Source<'a>,
@@ -66,7 +58,7 @@ impl<'a> Said<'a> {
         }
         Ok(Self::Blocks(match message.content()? {
             Content::None => Vec::new(),
-            Content::Text(text) => vec![Block::Text { text: Words::Read(text) }],
+            Content::Text(text) => vec![Block::Text { text: Passage::Read(text) }],
             Content::Parts(parts) => {
                 parts.into_iter().filter_map(|part| block(part).transpose()).collect::<Result<_>>()?
             }
@@ -81,18 +73,8 @@ impl<'a> Said<'a> {
     pub(super) fn into_blocks(self) -> Vec<Block<'a>> {
         match self {
             Self::Text(raw) if raw.get() == "\"\"" => Vec::new(),
-            Self::Text(raw) => vec![Block::Text { text: Words::Raw(raw) }],
+            Self::Text(raw) => vec![Block::Text { text: Passage::Raw(raw) }],
             Self::Blocks(blocks) => blocks,
-        }
-    }
-}
-
-impl Words<'_> {
-    /// The text itself.
-    pub(super) fn read(&self) -> Cow<'_, str> {
-        match self {
-            Self::Raw(raw) => serde_json::from_str::<Text<'_>>(raw.get()).unwrap_or_default().0,
-            Self::Read(text) => Cow::Borrowed(text),
         }
     }
 }
@@ -107,7 +89,7 @@ fn block(part: Part<'_>) -> Result<Option<Block<'_>>> {
         "file" => file(part.file.0.unwrap_or_default()).map(Some),
         _ => {
             let text = part.into_text(foreign)?;
-            Ok((!text.is_empty()).then_some(Block::Text { text: Words::Read(text) }))
+            Ok((!text.is_empty()).then_some(Block::Text { text: Passage::Read(text) }))
         }
     }
 }

@@ -114,7 +114,6 @@ pub(super) fn undecodable() -> Error {
     Error::bad_reply("failed to decode anthropic response")
 }
 
-/// A whole reply.
 pub(super) fn reply(call: &Call<'_>, body: &[u8]) -> Result<Decoded> {
     if body.is_empty() {
         return Err(Error::bad_reply("no response body found when transforming response"));

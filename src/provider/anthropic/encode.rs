@@ -1,8 +1,9 @@
 //! The client's request in Anthropic's words.
 
-use super::super::parameter::Parameter;
+use super::super::parameter::{Parameter, Schema};
+use super::super::passage::Passage;
 use super::super::{Call, Outbound};
-use super::content::{Said, Words};
+use super::content::Said;
 use super::turns::{self, Turn};
 use crate::config::target::Operation;
 use crate::error::{Error, Result};
@@ -24,19 +25,11 @@ const DEFAULT_MAX_TOKENS: u64 = 4096;
 struct Chat<'a> {
     model: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    system: Option<Words<'a>>,
+    system: Option<Passage<'a>>,
     messages: Vec<Turn<'a>>,
     max_tokens: Parameter<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    temperature: Option<Parameter<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    top_p: Option<Parameter<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    top_k: Option<Parameter<'a>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    stop_sequences: Vec<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    metadata: Option<Metadata<'a>>,
+    #[serde(flatten)]
+    wishes: Wishes<'a>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tools: Vec<Definition<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,6 +48,14 @@ struct Completion<'a> {
     model: &'a str,
     prompt: String,
     max_tokens_to_sample: Parameter<'a>,
+    #[serde(flatten)]
+    wishes: Wishes<'a>,
+    stream: bool,
+}
+
+/// What both requests say of the answer, and for whom it is.
+#[derive(Serialize)]
+struct Wishes<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     temperature: Option<Parameter<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,7 +66,6 @@ struct Completion<'a> {
     stop_sequences: Vec<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<Metadata<'a>>,
-    stream: bool,
 }
 
 #[derive(Serialize)]
@@ -83,16 +83,6 @@ enum Definition<'a> {
         input_schema: Schema<'a>,
     },
     Own(&'a RawValue),
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Schema<'a> {
-    Given(&'a RawValue),
-    /// Of a function without parameters: an object, as any arguments are.
-    Open {
-        r#type: &'static str,
-    },
 }
 
 #[derive(Serialize)]
@@ -115,7 +105,6 @@ struct Format<'a> {
     schema: &'a RawValue,
 }
 
-/// The whole request.
 pub(super) fn request(call: &Call<'_>, legacy: bool) -> Result<Outbound> {
     let body = if legacy { call.write(&completion(call)?) } else { call.write(&chat(call)?) };
     Ok(Outbound::json(body?))
@@ -133,11 +122,7 @@ fn chat<'a>(call: &'a Call<'_>) -> Result<Chat<'a>> {
         system,
         messages,
         max_tokens: max_tokens(call)?,
-        temperature: call.temperature()?,
-        top_p: top_p(call)?,
-        top_k: call.top_k()?,
-        stop_sequences: parameters::stop(doc)?,
-        metadata: metadata(doc),
+        wishes: wishes(call)?,
         tool_choice: tool_choice(doc, !tools.is_empty())?,
         tools,
         thinking: doc.field("thinking")?,
@@ -149,17 +134,23 @@ fn chat<'a>(call: &'a Call<'_>) -> Result<Chat<'a>> {
 fn completion<'a>(call: &'a Call<'_>) -> Result<Completion<'a>> {
     let doc = call.doc;
     let Text(prompt) = serde_json::from_str(parameters::prompt(doc)?.get())
-        .map_err(|_| Error::bad_request("'prompt' must be a string"))?;
+        .map_err(|_| Error::bad_request("'prompt' must be a single string for anthropic"))?;
     Ok(Completion {
         model: call.model,
         prompt: format!("Human: {prompt}\n\nAssistant:"),
         max_tokens_to_sample: max_tokens(call)?,
+        wishes: wishes(call)?,
+        stream: call.stream,
+    })
+}
+
+fn wishes<'a>(call: &'a Call<'_>) -> Result<Wishes<'a>> {
+    Ok(Wishes {
         temperature: call.temperature()?,
         top_p: top_p(call)?,
         top_k: call.top_k()?,
-        stop_sequences: parameters::stop(doc)?,
-        metadata: metadata(doc),
-        stream: call.stream,
+        stop_sequences: parameters::stop(call.doc)?,
+        metadata: metadata(call.doc),
     })
 }
 
@@ -191,7 +182,7 @@ fn tools(doc: &Doc) -> Result<Vec<Definition<'_>>> {
         Tool::Function(Function { name, description, parameters }) => Definition::Function {
             name: name.0,
             description: description.map(|text| text.0),
-            input_schema: parameters.map_or(Schema::Open { r#type: "object" }, Schema::Given),
+            input_schema: parameters.into(),
         },
         Tool::Other(own) => Definition::Own(own),
     };

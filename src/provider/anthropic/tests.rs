@@ -142,7 +142,7 @@ fn what_cannot_be_said_to_anthropic_is_refused() {
     let call = |call: &str| format!(r#"{{"messages": [{{"role": "assistant", "tool_calls": [{call}]}}]}}"#);
     let arguments = call(r#"{"id": "1", "function": {"name": "f", "arguments": "[1]"}}"#);
     assert_eq!(refused(&arguments), "the arguments of tool call 'f' are not a JSON object");
-    assert_eq!(refused(&call(r#"{"function": {"name": "f"}}"#)), "the tool call 'f' has no 'id'");
+    assert_eq!(refused(&call(r#"{"function": {"name": "f"}}"#)), "tool call 'f' must have an 'id'");
 }
 
 #[test]

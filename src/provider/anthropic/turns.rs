@@ -1,7 +1,8 @@
 //! OpenAI's messages as Anthropic's: instructions stand apart, the results of tools are the user's,
 //! and turns alternate.
 
-use super::content::{self, Block, Said, Words};
+use super::super::passage::Passage;
+use super::content::{self, Block, Said};
 use crate::error::{Error, Result};
 use crate::wire::chat::{self, Content, Message, ToolCall};
 use crate::wire::doc::Doc;
@@ -24,7 +25,7 @@ impl<'a> Turn<'a> {
 }
 
 /// The instructions and the turns of a request.
-pub(super) fn read(doc: &Doc) -> Result<(Option<Words<'_>>, Vec<Turn<'_>>)> {
+pub(super) fn read(doc: &Doc) -> Result<(Option<Passage<'_>>, Vec<Turn<'_>>)> {
     let messages = chat::messages(doc)?;
     let mut instructions = Vec::new();
     let mut turns = Vec::with_capacity(messages.len());
@@ -82,7 +83,7 @@ fn tool_use<'a>(call: &ToolCall<'a>) -> Result<Block<'a>> {
         let message = format!("the arguments of tool call '{name}' are not a JSON object");
         return Err(Error::bad_request(message));
     };
-    let missing = || Error::bad_request(format!("the tool call '{name}' has no 'id'"));
+    let missing = || Error::bad_request(format!("tool call '{name}' must have an 'id'"));
     let id = call.id.clone().ok_or_else(missing)?.0;
     Ok(Block::ToolUse { id, name, input })
 }
@@ -94,14 +95,14 @@ fn result(message: Message<'_>) -> Result<Block<'_>> {
 }
 
 /// Any other role gives instructions: `system`, and `developer` as OpenAI calls it now.
-fn instruct<'a>(instructions: &mut Vec<Words<'a>>, message: &Message<'a>) -> Result<()> {
+fn instruct<'a>(instructions: &mut Vec<Passage<'a>>, message: &Message<'a>) -> Result<()> {
     if let Some(raw) = message.content.filter(|raw| raw.get().starts_with('"')) {
-        instructions.push(Words::Raw(raw));
+        instructions.push(Passage::Raw(raw));
         return Ok(());
     }
     if let Content::Parts(parts) = message.content()? {
         for part in parts {
-            instructions.push(Words::Read(part.into_text(content::foreign)?));
+            instructions.push(Passage::Read(part.into_text(content::foreign)?));
         }
     }
     Ok(())
@@ -111,7 +112,7 @@ fn instruct<'a>(instructions: &mut Vec<Words<'a>>, message: &Message<'a>) -> Res
 /// OpenAI's clients joins them.
 ///
 // KONG(llm/drivers/anthropic.lua): of several, Kong keeps the last.
-fn join(mut instructions: Vec<Words<'_>>) -> Option<Words<'_>> {
+fn join(mut instructions: Vec<Passage<'_>>) -> Option<Passage<'_>> {
     if instructions.len() < 2 {
         return instructions.pop();
     }
@@ -122,5 +123,5 @@ fn join(mut instructions: Vec<Words<'_>>) -> Option<Words<'_>> {
         }
         joined.push_str(&words.read());
     }
-    Some(Words::Read(Cow::Owned(joined)))
+    Some(Passage::Read(Cow::Owned(joined)))
 }

@@ -128,7 +128,6 @@ pub(super) fn finish_reason(stop_reason: &str) -> &'static str {
     }
 }
 
-/// A whole reply.
 pub(super) fn reply(call: &Call<'_>, body: &[u8]) -> Result<Decoded> {
     let said: Said<'_> = serde_json::from_slice(body)
         .map_err(|_| Error::bad_reply("failed to decode response from Bedrock"))?;

@@ -50,7 +50,6 @@ const DOCUMENTS: [Format; 9] = [
     ("txt", "text/plain"),
 ];
 
-/// The image of a part.
 pub(super) fn image<'a>(part: &Part<'a>) -> Result<Image<'a>> {
     let Some(url) = part.image() else {
         return Err(Error::bad_request(

@@ -1,9 +1,9 @@
 //! OpenAI's messages as Converse's: system texts apart, and turns of the user and the assistant by
 //! turns, the results of tools being the user's.
 
+use super::super::passage::Passage;
 use super::media::Media;
 use crate::error::{Error, Result};
-use crate::wire::chat::lenient::Text;
 use crate::wire::chat::{self, Content, Message, ToolCall};
 use crate::wire::doc::Doc;
 use serde::Serialize;
@@ -34,20 +34,12 @@ pub(super) struct Turn<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum Block<'a> {
-    Text(Words<'a>),
+    Text(Passage<'a>),
     Image(super::media::Image<'a>),
     Document(super::media::Document<'a>),
     ToolUse(ToolUse<'a>),
     ToolResult(ToolResult<'a>),
     Json(Box<RawValue>),
-}
-
-/// Text as the client wrote it, or as it was read from a part.
-#[derive(Serialize)]
-#[serde(untagged)]
-pub(super) enum Words<'a> {
-    Raw(&'a RawValue),
-    Read(Cow<'a, str>),
 }
 
 #[derive(Serialize)]
@@ -117,8 +109,8 @@ impl Block<'_> {
     /// Whether it is a text without a word, which Converse refuses beside other blocks.
     fn is_blank(&self) -> bool {
         match self {
-            Self::Text(Words::Raw(raw)) => raw.get() == "\"\"",
-            Self::Text(Words::Read(text)) => text.trim().is_empty(),
+            Self::Text(Passage::Raw(raw)) => raw.get() == "\"\"",
+            Self::Text(Passage::Read(text)) => text.trim().is_empty(),
             _ => false,
         }
     }
@@ -142,7 +134,7 @@ fn system<'a>(message: &Message<'a>, system: &mut Vec<Block<'a>>) -> Result<()> 
 fn blocks<'a>(message: &Message<'a>, media: &mut Media) -> Result<Vec<Block<'a>>> {
     let Some(raw) = message.content else { return Ok(Vec::new()) };
     if raw.get().starts_with('"') {
-        return Ok(vec![Block::Text(Words::Raw(raw))]);
+        return Ok(vec![Block::Text(Passage::Raw(raw))]);
     }
     let Content::Parts(parts) = message.content()? else { return Ok(Vec::new()) };
     let mut blocks = Vec::with_capacity(parts.len());
@@ -153,7 +145,7 @@ fn blocks<'a>(message: &Message<'a>, media: &mut Media) -> Result<Vec<Block<'a>>
                 let text = text.ok_or_else(|| {
                     Error::bad_request("message part type is 'text' but is missing .text block")
                 })?;
-                Block::Text(Words::Read(text.0))
+                Block::Text(Passage::Read(text.0))
             }
             "image_url" => Block::Image(super::media::image(&part)?),
             "file" => Block::Document(media.document(raw, at)?),
@@ -176,7 +168,9 @@ fn tool_use<'a>(call: &ToolCall<'a>) -> Result<ToolUse<'a>> {
     let input = object.then(|| RawValue::from_string(arguments.trim().to_owned()).ok()).flatten();
     let input = input
         .ok_or_else(|| Error::bad_request("failed to decode function response arguments, not JSON format"))?;
-    Ok(ToolUse { id: given(call.id.as_ref(), "a tool call has no 'id'")?, name, input })
+    let missing = || Error::bad_request(format!("tool call '{name}' must have an 'id'"));
+    let id = call.id.clone().ok_or_else(missing)?.0;
+    Ok(ToolUse { id, name, input })
 }
 
 /// What a tool answered: an object as JSON, anything else as text.
@@ -185,29 +179,21 @@ fn tool_use<'a>(call: &ToolCall<'a>) -> Result<ToolUse<'a>> {
 // response arguments, not JSON format`), as most tools' answers are, and sends JSON of any kind as
 // `json`, where Converse takes objects only.
 fn tool_result<'a>(message: &Message<'a>, media: &mut Media) -> Result<ToolResult<'a>> {
-    let no_id = "a message of role 'tool' has no 'tool_call_id'";
-    let id = given(message.tool_call_id.as_ref(), no_id)?;
+    let missing = || Error::bad_request("a message of role 'tool' must have a 'tool_call_id'");
+    let id = message.tool_call_id.clone().ok_or_else(missing)?.0;
     let mut content = Vec::new();
     for block in blocks(message, media)? {
         content.push(match block {
-            Block::Text(words) => words.as_object().map_or(Block::Text(words), Block::Json),
+            Block::Text(words) => object(&words).map_or(Block::Text(words), Block::Json),
             other => other,
         });
     }
     Ok(ToolResult { id, content })
 }
 
-impl Words<'_> {
-    fn as_object(&self) -> Option<Box<RawValue>> {
-        let text = match self {
-            Self::Raw(raw) => serde_json::from_str::<Text<'_>>(raw.get()).ok()?.0,
-            Self::Read(text) => Cow::Borrowed(&**text),
-        };
-        let text = text.trim();
-        text.starts_with('{').then(|| RawValue::from_string(text.to_owned()).ok()).flatten()
-    }
-}
-
-fn given<'a>(id: Option<&Text<'a>>, missing: &'static str) -> Result<Cow<'a, str>> {
-    id.map(|id| id.0.clone()).ok_or_else(|| Error::bad_request(missing))
+/// The object that a text is, if it is one.
+fn object(passage: &Passage<'_>) -> Option<Box<RawValue>> {
+    let text = passage.read();
+    let text = text.trim();
+    text.starts_with('{').then(|| RawValue::from_string(text.to_owned()).ok()).flatten()
 }

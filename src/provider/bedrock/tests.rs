@@ -94,7 +94,7 @@ fn what_cannot_be_said_in_converse_is_refused() {
         (call("{nope"), not_json),
         (
             json!({"messages": [{"role": "tool", "content": "a"}]}),
-            "a message of role 'tool' has no 'tool_call_id'",
+            "a message of role 'tool' must have a 'tool_call_id'",
         ),
         (
             json!({"messages": [{"role": "user", "content": "a"}], "tools": [{"type": "web_search"}]}),

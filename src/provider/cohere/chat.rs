@@ -1,6 +1,7 @@
 //! The client's request in the words of v2: OpenAI's messages under stricter rules.
 
 use super::super::Call;
+use super::super::parameter::Schema;
 use super::body::{Body, Value};
 use crate::config::target::Operation;
 use crate::error::{Error, Result};
@@ -85,16 +86,6 @@ pub(super) struct Definition<'a> {
     parameters: Schema<'a>,
 }
 
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Schema<'a> {
-    Given(&'a RawValue),
-    /// Of a function without parameters: an object, as any arguments are.
-    Open {
-        r#type: &'static str,
-    },
-}
-
 /// The whole request; a completion is asked for as a chat of one message.
 pub(super) fn request<'a>(call: &'a Call<'_>) -> Result<Body<'a>> {
     let doc = call.doc;
@@ -149,7 +140,7 @@ fn define(tool: parameters::Tool<'_>) -> Tool<'_> {
             function: Definition {
                 name: name.0,
                 description: description.map(|text| text.0),
-                parameters: parameters.map_or(Schema::Open { r#type: "object" }, Schema::Given),
+                parameters: parameters.into(),
             },
         },
         parameters::Tool::Other(own) => Tool::Own(own),
