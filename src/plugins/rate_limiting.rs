@@ -190,8 +190,11 @@ fn build(conf: Conf<'_>) -> Built<Arc<dyn Plugin>> {
     };
     let limit = |period: Period| {
         let limit = get(conf.config, period.name()).and_then(Value::as_f64)?;
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        // the schema allows only numbers above 0
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the schema allows only numbers above 0"
+        )]
         Some((period, limit as u64))
     };
     let limits = ALL.into_iter().filter_map(limit).collect();

@@ -110,7 +110,6 @@ fn own_path(conf: &TargetConf) -> Result<Option<String>> {
     }
 }
 
-/// The Converse dialect.
 struct ConverseDialect {
     /// The path that is configured.
     path: Option<String>,

@@ -74,7 +74,6 @@ pub(super) fn option<'a>(conf: &'a TargetConf, record: &str, name: &str) -> Opti
     text.filter(|text| !text.is_empty())
 }
 
-/// A body of JSON.
 pub(super) fn body(body: &impl Serialize) -> Result<Bytes> {
     let text = serde_json::to_vec(body);
     text.map(Bytes::from).map_err(|why| Error::new(Kind::Internal, format!("no JSON can be written: {why}")))

@@ -166,7 +166,6 @@ fn escaped(piece: &str) -> String {
     utf8_percent_encode(piece, KEPT).to_string()
 }
 
-/// The Gemini dialect.
 struct GeminiDialect {
     path: Path,
     identity: Option<Arc<Token>>,

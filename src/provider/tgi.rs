@@ -54,7 +54,6 @@ struct Token<'a> {
     special: bool,
 }
 
-/// The decoder.
 pub(super) struct Decoder {
     /// Whether whitespace is still dropped, because no word has come yet.
     trim: bool,

@@ -79,8 +79,7 @@ impl<'a> Services<'a> {
             self.drafts.push((name.to_owned(), make()));
             self.drafts.len() - 1
         });
-        // The index is that of an entry found or made just now.
-        #[expect(clippy::indexing_slicing, reason = "see above")]
+        #[expect(clippy::indexing_slicing, reason = "the index is that of an entry found or made just now")]
         &mut self.drafts[at].1
     }
 

@@ -161,7 +161,6 @@ pub(super) fn given_up(reason: Option<&str>) -> String {
     format!("cohere ended its answer with {}", reason.unwrap_or("an error"))
 }
 
-/// A whole reply.
 pub(super) fn reply(call: &Call<'_>, body: &[u8]) -> Result<Decoded> {
     if body.is_empty() {
         return Err(Error::bad_reply("no response body found when transforming response"));

@@ -217,7 +217,6 @@ fn finish_reason(reason: &str, tools: bool) -> &'static str {
     }
 }
 
-/// A whole reply.
 pub(super) fn reply(call: &Call<'_>, body: &[u8]) -> Result<Decoded> {
     let said = Said::read(body)?;
     if let Some(error) = said.error {

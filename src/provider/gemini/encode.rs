@@ -108,7 +108,6 @@ struct Thinking {
     shown: bool,
 }
 
-/// The whole request.
 pub(super) fn request(call: &Call<'_>) -> Result<Bytes> {
     let doc = call.doc;
     let messages = chat::messages(doc)?;

@@ -23,7 +23,6 @@ pub(super) struct Turns<'a> {
     pub contents: Vec<Turn<'a>>,
 }
 
-/// One turn.
 #[derive(Serialize)]
 pub(super) struct Turn<'a> {
     role: Role,

@@ -15,7 +15,6 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
-/// The dialect of chats.
 pub(super) struct ChatDialect {
     pub(super) openai: OpenAiDialect,
     pub(super) wishes: Wishes,

@@ -14,7 +14,6 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// The dialect of completions.
 pub(super) struct TextDialect {
     pub(super) wishes: Wishes,
 }

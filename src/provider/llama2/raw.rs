@@ -17,7 +17,6 @@ use serde_json::value::RawValue;
 /// What closes the prompt, where a server repeats it before its answer.
 const PROMPT_END: &str = "[/INST]";
 
-/// The raw format's dialect.
 pub(super) struct RawDialect {
     history: History,
 }

@@ -119,7 +119,6 @@ impl<'a> ToolCall<'a> {
     }
 }
 
-/// A whole reply.
 pub(super) fn reply(call: &Call<'_>, body: &[u8]) -> Result<Decoded> {
     let said = Said::read(body)?;
     if let Some(error) = said.error {

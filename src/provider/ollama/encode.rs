@@ -48,7 +48,6 @@ enum Think<'a> {
     Effort(&'a RawValue),
 }
 
-/// The whole request.
 pub(super) fn request(call: &Call<'_>) -> Result<Outbound> {
     let doc = call.doc;
     let chat = call.conf.route_type == Operation::Chat;
