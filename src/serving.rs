@@ -114,7 +114,8 @@ async fn serve(
     }
     if chain.reads_prompts() {
         // KONG(kong/llm/plugin): such a plugin edits any request there; here it needs an AI route.
-        let why = "a plugin of this route edits prompts, but no plugin sends them to a model";
+        let why =
+            "a plugin of this route edits prompts, but no plugin sends them to a model: add one that does";
         return Err(Error::new(Kind::Unsupported, why).into());
     }
     if entry.upstream.is_none() {

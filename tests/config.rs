@@ -88,6 +88,25 @@ fn refuses_what_the_table_says_in_its_words() {
     assert!(rows >= 150, "only {rows} rows were read");
 }
 
+/// ARCHITECTURE.md, Words. The table above is what the program says, letter by letter.
+#[test]
+fn each_problem_names_its_place_and_is_worded_like_the_others() {
+    // Kong's own.
+    let capital =
+        |message: &str| message.starts_with(char::is_uppercase) && !message.starts_with("The limit for ");
+    let path =
+        |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"@._-[]".contains(&byte));
+    let mut odd: Vec<&str> = include_str!("config/refused.txt").lines().collect();
+    odd.retain(|line| {
+        line.strip_prefix("! ").is_some_and(|problem| match problem.split_once(": ") {
+            Some(("failed parsing declarative configuration", _)) => false,
+            Some((place, message)) => !path(place) || capital(message) || message.ends_with(['.', '!', ' ']),
+            None => true,
+        })
+    });
+    assert!(odd.is_empty(), "{odd:#?}");
+}
+
 #[test]
 fn refuses_what_is_no_yaml() {
     let found = lines(&parse("services: [").expect_err("is no YAML"));

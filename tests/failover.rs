@@ -220,7 +220,7 @@ async fn retry_after_keeps_all_targets_of_the_account_from_being_asked() {
     assert_eq!(answer.status, 503, "{}", answer.text());
     let seconds: u64 = answer.header("retry-after").unwrap().parse().unwrap();
     assert!((3_500..=3_600).contains(&seconds), "{seconds}");
-    assert!(answer.text().contains("retry later"));
+    assert!(answer.text().contains("try again later"));
     assert_eq!(spent.calls().len(), 2);
 }
 

@@ -104,5 +104,5 @@ fn it_writes_over_nothing_unless_told_so() {
     let (status, _, complaint) = with(&["--force", "--key", "opnai=k"]);
     assert!(status == 1 && complaint.contains("'opnai' is not one of"), "{complaint}");
     let (status, _, complaint) = with(&["--force", "--key", "openai=k", "--price", "openai=cheap"]);
-    assert!(status == 1 && complaint.contains("is no price"), "{complaint}");
+    assert!(status == 1 && complaint.contains("is not a price"), "{complaint}");
 }

@@ -96,7 +96,7 @@ async fn next(session: &mut ServerSession) -> Result<Option<Bytes>> {
         ReadTimedout => slow(),
         ConnectionClosed => gone(),
         InvalidHTTPHeader => Error::new(Kind::BadHead, "Bad request"),
-        _ => Error::new(Kind::BadHead, "the request body cannot be read"),
+        _ => Error::new(Kind::BadHead, "request body cannot be read"),
     })
 }
 
@@ -118,7 +118,7 @@ fn too_large(limit: usize) -> Error {
 }
 
 fn slow() -> Error {
-    Error::new(Kind::SlowBody, "the request body did not arrive in time")
+    Error::new(Kind::SlowBody, "request body did not arrive in time")
 }
 
 fn gone() -> Error {

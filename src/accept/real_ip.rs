@@ -96,7 +96,7 @@ impl<'de> Deserialize<'de> for Trusted {
                 None if text == "unix:" => trusted.unix = true,
                 None => {
                     let why =
-                        format!("trusted_ips: '{text}' is no address, no range (10.0.0.0/8) and not 'unix:'");
+                        format!("trusted_ips: '{text}' is not an address, a range (10.0.0.0/8) or 'unix:'");
                     return Err(D::Error::custom(why));
                 }
             }
@@ -113,7 +113,7 @@ impl<'de> Deserialize<'de> for Source {
         }
         text.parse().map(Self::Header).map_err(|_| {
             D::Error::custom(format!(
-                "real_ip_header: '{text}' is no name of a header and not proxy_protocol"
+                "real_ip_header: '{text}' is not the name of a header or 'proxy_protocol'"
             ))
         })
     }
@@ -176,8 +176,8 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         let error = serde_json::from_str::<Trusted>(r#"["10.0.0.0/99"]"#).unwrap_err().to_string();
-        assert!(error.contains("'10.0.0.0/99' is no address"), "{error}");
+        assert!(error.contains("'10.0.0.0/99' is not an address"), "{error}");
         let error = serde_json::from_str::<Source>(r#""a b""#).unwrap_err().to_string();
-        assert!(error.contains("'a b' is no name of a header"), "{error}");
+        assert!(error.contains("'a b' is not the name of a header"), "{error}");
     }
 }

@@ -24,9 +24,12 @@ const LARGEST: usize = 64 * 1024 * 1024;
 
 /// Reads a body by its `Content-Type`.
 pub async fn read(headers: &HeaderMap, body: Body) -> Result<Args, Fault> {
-    let bytes = to_bytes(body, LARGEST)
-        .await
-        .map_err(|_| Fault::message(StatusCode::PAYLOAD_TOO_LARGE, "request body is too large"))?;
+    let bytes = to_bytes(body, LARGEST).await.map_err(|_| {
+        Fault::message(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("request body is over {LARGEST} bytes: send less"),
+        )
+    })?;
     let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let kind = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match kind.as_str() {
@@ -37,7 +40,7 @@ pub async fn read(headers: &HeaderMap, body: Body) -> Result<Args, Fault> {
         "multipart/form-data" => multipart(given, bytes).await,
         "application/yaml" | "text/yaml" | "application/x-yaml" => String::from_utf8(bytes.into())
             .map(Args::Yaml)
-            .map_err(|_| Fault::message(StatusCode::BAD_REQUEST, "the body is not UTF-8")),
+            .map_err(|_| Fault::message(StatusCode::BAD_REQUEST, "request body is not valid UTF-8")),
         "" if bytes.is_empty() => Ok(Args::Form(Vec::new())),
         _ => Err(Fault::message(StatusCode::UNSUPPORTED_MEDIA_TYPE, "")),
     }

@@ -279,7 +279,9 @@ fn fault(refusal: Refusal<Fault>, collection: &Collection, verb: &str, by: Optio
         Refusal::Problems(problems, state) => whole(&problems, &state, collection),
         Refusal::ReadOnly => Fault::read_only(verb, collection.name, by),
         Refusal::Store(why) => Fault::store(&why),
-        Refusal::Busy => Fault::message(StatusCode::TOO_MANY_REQUESTS, "another change is under way"),
+        Refusal::Busy => {
+            Fault::message(StatusCode::TOO_MANY_REQUESTS, "another change is under way: try again")
+        }
     }
 }
 

@@ -58,7 +58,7 @@ fn messages<'a>(raw: &[&'a RawValue]) -> Result<Vec<Message<'a>>> {
 fn rewritten() -> Error {
     Error::new(
         Kind::Unsupported,
-        "a plugin of this route changed more of the request than its llm_format can express",
+        "a plugin of this route changed more of the request than its llm_format can express: set llm_format to 'openai', or remove that plugin",
     )
 }
 

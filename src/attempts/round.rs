@@ -106,7 +106,7 @@ impl<'a> Round<'a> {
         let soonest = self.targets.list.iter().filter_map(|target| target.left(now)).min();
         // One whose trial is under way has no time of its own.
         let left = soonest.unwrap_or(Duration::from_secs(1));
-        let message = "all targets of this route are failing or have used up their quota: retry later";
+        let message = "all targets of this route are failing or have used up their quota: try again later";
         (Error::new(Kind::NoTarget, message), left)
     }
 }

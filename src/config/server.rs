@@ -31,7 +31,7 @@ impl Key {
             Form::List => text.split(',').filter(|item| !item.trim().is_empty()).map(part).collect(),
             Form::Value => serde_yaml::from_str(text)
                 // Of the text nothing is repeated: it may be a secret that stands in the wrong place.
-                .map_err(|_| format!("{}: cannot be read", self.variable()))?,
+                .map_err(|_| format!("{}: cannot be read as YAML", self.variable()))?,
         })
     }
 }

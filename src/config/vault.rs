@@ -92,9 +92,11 @@ impl Reference {
     /// The secret, or why there is none.
     pub fn resolve(&self, env: Env<'_>) -> Result<String, Cow<'static, str>> {
         if self.vault != "env" {
-            return Err("this gateway reads no such vault".into());
+            return Err("the only vault of this gateway is 'env'".into());
         }
-        let secret = env(&self.variable()).ok_or("the environment variable is not set")?;
+        let variable = self.variable();
+        let secret =
+            env(&variable).ok_or_else(|| format!("the environment variable {variable} is not set"))?;
         let Some(key) = &self.key else { return Ok(secret) };
         let object: Value = serde_json::from_str(&secret).map_err(|_| "the secret is not JSON")?;
         match object.get(key) {

@@ -139,5 +139,5 @@ fn find(pairs: &[(String, String)], name: &str) -> Option<String> {
 fn prices(text: &str) -> Result<(f64, f64), String> {
     let number = |text: &str| text.trim().parse::<f64>().ok().filter(|price| *price > 0.0);
     let both = text.split_once(',').and_then(|(input, output)| Some((number(input)?, number(output)?)));
-    both.ok_or_else(|| format!("'{text}' is no price: it is written INPUT,OUTPUT, as in 0.15,0.6"))
+    both.ok_or_else(|| format!("'{text}' is not a price: it is written INPUT,OUTPUT, as in 0.15,0.6"))
 }

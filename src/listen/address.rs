@@ -48,7 +48,9 @@ impl Listens {
     /// The listeners, if there is one and no two share a place.
     pub fn new(all: Vec<Listen>) -> Result<Self, String> {
         if all.is_empty() {
-            return Err("proxy_listen names no address".to_owned());
+            return Err(
+                "proxy_listen names no address: write 0.0.0.0:8000, [::]:8000 or unix:/path".to_owned()
+            );
         }
         for (index, one) in all.iter().enumerate() {
             if all.iter().take(index).any(|other| other.place == one.place) {
@@ -78,7 +80,9 @@ impl FromStr for Place {
             Some(path) if Path::new(path).is_absolute() => Ok(Self::Unix(path.into())),
             Some(path) => Err(format!("unix:{path}: the path of a socket has to begin with /")),
             None => text.parse().map(Self::Tcp).map_err(|_| {
-                format!("'{text}' is no address to listen on: write 0.0.0.0:8000, [::]:8000 or unix:/path")
+                format!(
+                    "'{text}' is not an address to listen on: write 0.0.0.0:8000, [::]:8000 or unix:/path"
+                )
             }),
         }
     }
@@ -100,7 +104,7 @@ impl FromStr for Listen {
                 // Every listener has a socket of its own, and the longest backlog that the system grants.
                 "bind" => {}
                 other if other.strip_prefix("backlog=").is_some_and(|n| n.parse::<u32>().is_ok()) => {}
-                other => return Err(format!("{}: '{other}' is not known: {WORDS}", listen.place)),
+                other => return Err(format!("{}: '{other}' is not known: use {WORDS}", listen.place)),
             }
         }
         if listen.reuseport && matches!(listen.place, Place::Unix(_)) {
@@ -203,9 +207,9 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         for (text, part) in [
-            ("", "'' is no address"),
-            ("localhost:8000", "'localhost:8000' is no address"),
-            ("0.0.0.0:8000 quic", "0.0.0.0:8000: 'quic' is not known: ssl"),
+            ("", "'' is not an address"),
+            ("localhost:8000", "'localhost:8000' is not an address"),
+            ("0.0.0.0:8000 quic", "0.0.0.0:8000: 'quic' is not known: use ssl"),
             ("0.0.0.0:8000 backlog=many", "'backlog=many' is not known"),
             ("unix:run.sock", "has to begin with /"),
             ("unix:/a reuseport", "reuseport is for addresses"),

@@ -34,7 +34,7 @@ impl Wrong {
 impl fmt::Display for Wrong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NoPem => "is no PEM",
+            Self::NoPem => "is not PEM",
             Self::NoCertificate => "holds no certificate",
             Self::Unreadable => "holds no certificate that can be read",
             Self::NoKey => "holds no private key in PEM",

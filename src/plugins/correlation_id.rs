@@ -58,8 +58,9 @@ struct CorrelationId {
 
 fn build(conf: Conf<'_>) -> Result<Arc<dyn Plugin>> {
     let Settings { header_name, generator, echo_downstream } = conf.read()?;
+    let bad = |why: String| Error::new(ErrorKind::Internal, why);
     let name = HeaderName::try_from(&header_name)
-        .map_err(|_| Error::new(ErrorKind::Internal, "header_name: is not the name of a header"))?;
+        .map_err(|_| bad(format!("header_name: '{header_name}' is not the name of a header")))?;
     Ok(Arc::new(CorrelationId { written: header_name, name, generator, echo: echo_downstream }))
 }
 

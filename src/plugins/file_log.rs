@@ -36,7 +36,7 @@ fn file_name(text: &str) -> Result<(), String> {
 
 pub(super) fn without_lua(config: &Value, out: &mut Problems<'_>) {
     if is_set(get(config, "custom_fields_by_lua")) {
-        out.at("custom_fields_by_lua").push("Lua code cannot be run by this gateway");
+        out.at("custom_fields_by_lua").push("not supported by this gateway");
     }
 }
 

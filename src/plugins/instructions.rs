@@ -86,8 +86,11 @@ fn headers(told: Option<&Value>) -> Result<Vec<(&str, &Value)>> {
 }
 
 fn set(answer: &mut Whole, name: &str, value: &Value) -> Result<()> {
-    let bad = || refused(&format!("header '{name}' cannot be sent"));
-    let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad())?;
+    let bad = || {
+        refused(&format!("header '{name}' must hold texts, numbers or booleans without control characters"))
+    };
+    let name = HeaderName::from_bytes(name.as_bytes())
+        .map_err(|_| refused(&format!("'{name}' is not the name of a header")))?;
     if is_framing(&name) {
         return Ok(());
     }
@@ -166,6 +169,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_followed_is_a_500_that_says_why() {
+        const VALUE: &str = "header 'a' must hold texts, numbers or booleans without control characters";
         for (text, why) in [
             ("Sure! {}", "Expected value but found invalid token at character 1"),
             ("\n ...", "Expected value but found invalid token at character 3"),
@@ -174,9 +178,9 @@ mod tests {
             (r#"{"status": 99}"#, "'status' must be a number from 200 to 599"),
             (r#"{"status": "ok"}"#, "'status' must be a number from 200 to 599"),
             (r#"{"headers": "x"}"#, "'headers' must be an object"),
-            (r#"{"headers": {"a b": "c"}}"#, "header 'a b' cannot be sent"),
-            (r#"{"headers": {"a": "b\r\nc: d"}}"#, "header 'a' cannot be sent"),
-            (r#"{"headers": {"a": {}}}"#, "header 'a' cannot be sent"),
+            (r#"{"headers": {"a b": "c"}}"#, "'a b' is not the name of a header"),
+            (r#"{"headers": {"a": "b\r\nc: d"}}"#, VALUE),
+            (r#"{"headers": {"a": {}}}"#, VALUE),
         ] {
             let error = followed(text).unwrap_err();
             assert_eq!((error.message(), error.kind().status()), (&*format!("{PREFIX}{why}"), 500), "{text}");

@@ -79,7 +79,9 @@ struct Tracer {
 fn build(conf: Conf<'_>) -> Result<Arc<dyn Plugin>> {
     let settings: Settings = conf.read()?;
     let bad = |why: String| Error::new(ErrorKind::Internal, why);
-    let name = |text: &String| HeaderName::try_from(text).map_err(|_| bad(format!("'{text}' is no header")));
+    let name = |text: &String| {
+        HeaderName::try_from(text).map_err(|_| bad(format!("'{text}' is not the name of a header")))
+    };
     let w3c = |list: &Option<Vec<String>>, other: bool| {
         list.as_ref().map_or(other, |list| list.iter().any(|one| one == "w3c" || one == "preserve"))
     };

@@ -41,7 +41,7 @@ impl Server {
             headers.push((AUTHORIZATION, basic));
         }
         let bare = url.set_username("").and_then(|()| url.set_password(None));
-        bare.map_err(|()| format!("{field}: cannot be used"))?;
+        bare.map_err(|()| format!("{field}: must name a host"))?;
         let port = url.port_or_known_default().unwrap_or(80);
         let whole = timeouts.connect.saturating_add(timeouts.write).saturating_add(timeouts.read);
         Ok(Self {
@@ -63,7 +63,8 @@ impl Server {
     /// With further headers.
     pub fn headers(mut self, headers: Option<&BTreeMap<String, String>>) -> Result<Self, String> {
         for (name, value) in headers.into_iter().flatten() {
-            let name = HeaderName::try_from(name).map_err(|_| format!("headers: '{name}' is not a name"))?;
+            let name = HeaderName::try_from(name)
+                .map_err(|_| format!("headers: '{name}' is not the name of a header"))?;
             let value = HeaderValue::try_from(value)
                 .map_err(|_| format!("headers.{name}: must not hold control characters"))?;
             self.headers.push((name, value));

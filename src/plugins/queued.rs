@@ -28,5 +28,5 @@ pub fn queued<R: Receiver>(conf: Conf<'_>, settings: &Settings, receiver: impl F
 /// `custom_fields_by_lua`, which every logging plugin of Kong's has.
 pub fn lua_field() -> Field {
     Field::new("custom_fields_by_lua", Kind::Map { of: Box::new(Kind::text()), key: None })
-        .doc("Not run by this gateway.")
+        .doc("Not supported.")
 }

@@ -177,10 +177,13 @@ struct RequestTransformer {
 fn build(conf: Conf<'_>) -> Result<Arc<dyn Plugin>> {
     let settings: Settings = conf.read()?;
     let wrong = |why: String| Error::new(ErrorKind::Internal, why);
-    let method = settings.http_method.as_deref().map(|method| Method::from_bytes(method.as_bytes()));
+    let method = settings.http_method.as_deref().map(|method| {
+        Method::from_bytes(method.as_bytes())
+            .map_err(|_| wrong(format!("http_method: '{method}' is not a method")))
+    });
     let path = settings.replace.uri.as_deref().map(Template::read);
     Ok(Arc::new(RequestTransformer {
-        method: method.transpose().map_err(|_| wrong("http_method: is no method".to_owned()))?,
+        method: method.transpose()?,
         path: path.transpose().map_err(wrong)?,
         headers: Edits::new(&settings, |lists| &lists.headers).map_err(wrong)?,
         query: Edits::new(&settings, |lists| &lists.querystring).map_err(wrong)?,

@@ -55,8 +55,9 @@ struct Settings {
 
 fn build(conf: Conf<'_>) -> Result<Arc<dyn Plugin>> {
     let Settings { host, port, timeout, tls, tls_sni } = conf.read()?;
-    let name = tls.then(|| ServerName::try_from(tls_sni.unwrap_or_else(|| host.clone()))).transpose();
-    let name = name.map_err(|_| Error::new(ErrorKind::Internal, "tls_sni: is not the name of a server"))?;
+    let (field, asked) = tls_sni.map_or_else(|| ("host", host.clone()), |name| ("tls_sni", name));
+    let bad = |_| Error::new(ErrorKind::Internal, format!("{field}: '{asked}' is not the name of a server"));
+    let name = tls.then(|| ServerName::try_from(asked.clone()).map_err(bad)).transpose()?;
     let timeout = post::millis(timeout);
     let server =
         || Server { host: host.clone(), port, timeout, name: name.clone(), trust: None, stream: None };

@@ -64,8 +64,9 @@ struct AnthropicDialect {
 impl AnthropicDialect {
     fn new(conf: &TargetConf) -> Result<Self> {
         let version = conf.model.options.own_str("anthropic_version").unwrap_or_default();
-        let version = HeaderValue::from_str(version)
-            .map_err(|_| Error::bad_request("model.options.anthropic_version cannot be sent as a header"))?;
+        let version = HeaderValue::from_str(version).map_err(|_| {
+            Error::bad_request("'model.options.anthropic_version' must not hold control characters")
+        })?;
         let legacy = conf.route_type == Operation::Completions && !asks_for_messages(conf);
         Ok(Self { version: [(HeaderName::from_static("anthropic-version"), version)], legacy })
     }

@@ -155,7 +155,9 @@ fn resource(model: &str, parent: &str) -> Result<String> {
     let pieces: Vec<_> = if whole { model.split('/').map(escaped).collect() } else { vec![escaped(model)] };
     // A client may have chosen the name: it must not lead anywhere else.
     if pieces.iter().any(|piece| matches!(piece.as_str(), "" | "." | "..")) {
-        return Err(Error::bad_request(format!("model name '{model}' cannot stand in a path")));
+        return Err(Error::bad_request(format!(
+            "model name '{model}' must not have empty steps, '.' or '..' in it"
+        )));
     }
     Ok(if whole { pieces.join("/") } else { format!("{parent}{}", pieces.concat()) })
 }

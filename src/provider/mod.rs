@@ -159,7 +159,7 @@ impl Driver {
     pub fn address(&self, options: &OptionsConf) -> Result<Address> {
         let Some(url) = &options.upstream_url else {
             let Some(own) = &self.address else {
-                return Err(Error::bad_request("model.options.upstream_url is missing"));
+                return Err(Error::bad_request("must set 'model.options.upstream_url'"));
             };
             let mut address = Address::parse(own).map_err(Error::bad_request)?;
             options.upstream_path.as_deref().unwrap_or(&self.path).clone_into(&mut address.path);

@@ -149,7 +149,7 @@ impl Value {
 /// KONG(kong/router/transform.lua): the text of a header regex is lower-cased there, which turns `\D`
 /// into `\d`; here the match ignores case and the text stays.
 fn header(name: &str, values: &[String]) -> Result<(HeaderName, Vec<Value>), String> {
-    let name = name.parse().map_err(|_| format!("invalid header name: '{name}'"))?;
+    let name = name.parse().map_err(|_| format!("'{name}' is not the name of a header"))?;
     let values = values.iter().map(|value| match value.strip_prefix("~*") {
         None => Ok(Value::Is(value.clone())),
         Some(text) => regex::RegexBuilder::new(text)

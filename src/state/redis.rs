@@ -44,7 +44,7 @@ impl Redis {
             return Err(bad(&format!("'{}' is not a kind of store", url.scheme())));
         }
         if url.fragment().is_some() {
-            return Err(bad("a fragment says nothing here"));
+            return Err(bad("leave out the fragment"));
         }
         let given = url.query_pairs().find(|(name, _)| name == "key").map(|(_, value)| value.into_owned());
         url.set_query(None);

@@ -174,7 +174,7 @@ async fn a_body_that_drips_runs_into_the_total_limit() {
     }
     let answer = client.answer().await;
     assert_eq!((answer.status, answer.header("connection")), (408, Some("close")));
-    assert_eq!(message(&answer), "the request body did not arrive in time");
+    assert_eq!(message(&answer), "request body did not arrive in time");
 
     // An h2 body that stops has no other limit than this.
     let stops = tokio_stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"{"))])

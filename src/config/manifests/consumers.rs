@@ -73,11 +73,13 @@ fn credential(
         (ACLS, "group")
     } else {
         return Err(format!(
-            "{secret} is a credential of the kind '{kind}', which this gateway does not have"
+            "{secret} is a credential of the kind '{kind}', which is not supported by this gateway"
         ));
     };
     if let Some(other) = secrets::keys(secret).find(|key| ![field, OLD_FIELD].contains(key)) {
-        return Err(format!("{secret} has the key '{other}', which this gateway does not know"));
+        return Err(format!(
+            "{secret} has the key '{other}', which is not supported by this gateway: remove it"
+        ));
     }
     let value = secrets::value(secret, field)?.ok_or_else(|| format!("{secret} has no key '{field}'"))?;
     secrets::note(work, secret);

@@ -14,7 +14,12 @@ pub fn translate<'a>(work: &mut Work<'a>, services: &mut Services<'a>) {
     for ingress in store.all(Role::Ingress) {
         annotations::check(work, ingress);
         if ingress.get("/spec/tls").is_some() {
-            work.note(ingress, "spec.tls", true, "certificates are not served by this gateway");
+            work.note(
+                ingress,
+                "spec.tls",
+                true,
+                "not supported by this gateway: give the certificate in a declarative file",
+            );
         }
         for (index, rule) in ingress.array("/spec/rules").iter().enumerate() {
             self::rule(work, services, ingress, (index, rule));

@@ -190,7 +190,7 @@ fn config(work: &mut Work<'_>, plugin: &Object) -> Option<Value> {
 fn whole(work: &mut Work<'_>, plugin: &Object, from: &Value) -> Result<Value, String> {
     let text = secret_of(work, plugin, from.get("secretKeyRef"))?;
     let read = document::value(&text).filter(Value::is_object);
-    let config = read.ok_or("the value of the Secret is no JSON or YAML object")?;
+    let config = read.ok_or("the value of the Secret is not a JSON or YAML object")?;
     hide(&config, &mut work.hidden);
     Ok(config)
 }
@@ -200,7 +200,7 @@ fn apply(work: &mut Work<'_>, plugin: &Object, patch: &Value, config: &mut Value
     let pointer = patch.get("path").and_then(Value::as_str).ok_or("'path' is missing")?;
     let text = secret_of(work, plugin, patch.pointer("/valueFrom/secretKeyRef"))?;
     let value = serde_json::from_str(&text)
-        .map_err(|_| "the value of the Secret is no JSON; a text needs its quotes".to_owned())?;
+        .map_err(|_| "the value of the Secret is not JSON: put a text into quotes".to_owned())?;
     hide(&value, &mut work.hidden);
     add(config, pointer, value)
 }
@@ -247,7 +247,7 @@ pub fn add(config: &mut Value, path: &str, value: Value) -> Result<(), String> {
                 let at = if step == "-" { Some(list.len()) } else { step.parse().ok() };
                 let at = at
                     .filter(|at| *at <= list.len())
-                    .ok_or_else(|| format!("'{step}' is no place in the list of 'path'"))?;
+                    .ok_or_else(|| format!("'{step}' of 'path' is not a place in the list"))?;
                 // The last step puts a value in; those before it go into what is there.
                 if next.is_none() || at == list.len() {
                     list.insert(at, Value::Null);

@@ -82,7 +82,7 @@ fn endpoint(_name: &str, value: Value, config: &mut Map<String, Value>) -> Resul
 
 /// A format that would be written and is not would break the traces of whoever relies on it.
 fn formats_served(plugin: &Value, out: &mut Problems<'_>) {
-    let refused = "is not served by this release of tollgate, whose contexts are those of w3c";
+    let refused = "is not supported by this gateway, whose contexts are those of w3c";
     let text = |path: &str| get(plugin, path).and_then(Value::as_str).unwrap_or("w3c").to_owned();
     for (path, more) in
         [("header_type", ["preserve", "ignore"]), ("propagation.default_format", ["w3c", "w3c"])]

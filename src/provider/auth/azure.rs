@@ -73,7 +73,7 @@ impl Issuer for Identity {
             }
             Self::Platform { endpoint, secret, client } => {
                 let mut secret = HeaderValue::from_str(secret)
-                    .map_err(|_| "IDENTITY_HEADER cannot be sent in a header")?;
+                    .map_err(|_| "IDENTITY_HEADER must not hold control characters")?;
                 secret.set_sensitive(true);
                 let proof = (HeaderName::from_static("x-identity-header"), secret);
                 lookup(endpoint, "2019-08-01", client.as_deref(), proof)

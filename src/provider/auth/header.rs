@@ -89,10 +89,11 @@ impl fmt::Debug for Auth {
 }
 
 fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue)> {
-    let wrong =
-        |field: &str| Error::new(Kind::Internal, format!("'auth.{field}' cannot be sent in a header"));
-    let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong("header_name"))?;
-    let mut value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| wrong("header_value"))?;
+    let wrong = |message: &'static str| Error::new(Kind::Internal, message);
+    let name = HeaderName::from_bytes(name.as_bytes())
+        .map_err(|_| wrong("'auth.header_name' is not the name of a header"))?;
+    let mut value = HeaderValue::from_bytes(value.as_bytes())
+        .map_err(|_| wrong("'auth.header_value' must not hold control characters"))?;
     value.set_sensitive(true);
     Ok((name, value))
 }
@@ -164,6 +165,6 @@ mod tests {
             ..AuthConf::default()
         };
         let error = Auth::load(&conf).unwrap_err();
-        assert_eq!(error.message(), "'auth.header_value' cannot be sent in a header");
+        assert_eq!(error.message(), "'auth.header_value' must not hold control characters");
     }
 }

@@ -156,8 +156,8 @@ impl Token {
     pub fn settle(&self, fetched: Result<Grant, Refusal>, now: Instant) -> Result<(), Refusal> {
         let read = fetched.and_then(|grant| {
             let header = HeaderValue::try_from(format!("Bearer {}", grant.token));
-            let mut header =
-                header.map_err(|_| Refusal::Passing("the token cannot be sent in a header".to_owned()))?;
+            let mut header = header
+                .map_err(|_| Refusal::Passing("the token must not hold control characters".to_owned()))?;
             header.set_sensitive(true);
             Ok((header, grant.lifetime))
         });

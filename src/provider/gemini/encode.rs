@@ -162,7 +162,7 @@ fn tools(doc: &Doc) -> Result<Option<Vec<Tool<'_>>>> {
     let (mut declarations, mut tools) = (Vec::with_capacity(list.len()), Vec::new());
     for raw in list {
         let given: Given<'_> = serde_json::from_str(raw.get())
-            .map_err(|_| Error::bad_request("field 'tools' must hold objects with 'type' and 'function'"))?;
+            .map_err(|_| Error::bad_request("'tools' must hold objects with 'type' and 'function'"))?;
         match (given.kind, given.function) {
             (_, Some(Function { name, description, parameters })) => {
                 let given = parameters.filter(|schema| !schema::is_empty(schema));
@@ -212,7 +212,7 @@ fn tool_config(doc: &Doc, tools: bool) -> Result<Option<ToolConfig<'_>>> {
             Ok(named) => ("ANY", Some([named.function.name.0])),
             Err(_) => {
                 return Err(Error::bad_request(
-                    "field 'tool_choice' must be none, auto, required or a function for Gemini",
+                    "'tool_choice' must be 'auto', 'none', 'required' or name a function",
                 ));
             }
         },

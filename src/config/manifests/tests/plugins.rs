@@ -101,7 +101,7 @@ data: {hour: OQ==, broken: '*'}
     let from = |key: &str| format!("configFrom: {{secretKeyRef: {{name: k, key: {key}}}}}\n");
     for (extra, message) in [
         (from("nothing"), "configFrom: Secret 'n/k' has no key 'nothing'"),
-        (from("text"), "configFrom: the value of the Secret is no JSON or YAML object"),
+        (from("text"), "configFrom: the value of the Secret is not a JSON or YAML object"),
         (
             from("text").replace("name: k", "name: l"),
             "configFrom: no Secret 'n/l' in the files that were given",
@@ -109,7 +109,7 @@ data: {hour: OQ==, broken: '*'}
         (from("whole") + "config: {minute: 5}\n", "configFrom: 'config' and 'configFrom' cannot both be set"),
         (
             patch("/x", "text"),
-            "configPatches[0]: the value of the Secret is no JSON; a text needs its quotes",
+            "configPatches[0]: the value of the Secret is not JSON: put a text into quotes",
         ),
         (patch("/x", "broken"), "configPatches[0]: the key 'broken' of Secret 'n/k' is not text in base64"),
         (from("whole"), "config.config_key: unknown field"),
@@ -173,12 +173,12 @@ metadata: {name: gold, namespace: n}
     for (key, message) in [
         (
             labelled("key", "jwt", ""),
-            "Secret 'n/key' is a credential of the kind 'jwt', which this gateway does not have",
+            "Secret 'n/key' is a credential of the kind 'jwt', which is not supported by this gateway",
         ),
         (labelled("key", "key-auth", ""), "Secret 'n/key' has no key 'key'"),
         (
             labelled("key", "key-auth", "stringData: {key: k, ttl: '5'}"),
-            "Secret 'n/key' has the key 'ttl', which this gateway does not know",
+            "Secret 'n/key' has the key 'ttl', which is not supported by this gateway: remove it",
         ),
         (
             secret("key", ""),
