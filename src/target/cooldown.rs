@@ -123,6 +123,7 @@ mod tests {
         assert_eq!(of(429, &[("retry-after", "Fri, 15 Jan 2027 08:00:30 GMT"), reset]), ms(30_000));
         assert_eq!(of(429, &[("retry-after-ms", "250"), ("retry-after", "1")]), ms(250));
         assert_eq!(of(503, &[("retry-after", "2")]), ms(2_000));
+        assert_eq!(of(400, &[("retry-after", "2")]), ms(2_000));
         assert_eq!(of(429, &[("retry-after", "9999999")]), Some(LONGEST));
     }
 
@@ -137,6 +138,7 @@ mod tests {
         assert_eq!(of(429, &[requests, tokens]), ms(20));
         assert_eq!(of(429, &[("x-ratelimit-reset", "1800000009")]), ms(9_000));
         assert_eq!(of(429, &[("x-ratelimit-reset-requests", "1h1m1.5s")]), ms(3_661_500));
+        assert_eq!(of(429, &[("x-ratelimit-reset-requests", "0.5d1ms")]), ms(43_200_001));
     }
 
     #[test]

@@ -199,3 +199,42 @@ fn typed(conf: &Value) -> Result<TargetConf> {
         Error::new(Kind::Internal, format!("the options of embeddings do not fit together: {why}"))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use serde_json::json;
+
+    #[test]
+    fn a_refusal_says_where_to_look_and_whether_it_is_of_this_text() {
+        let conf = json!({"model": {"provider": "openai", "name": "m"}, "auth": {}});
+        let service = Service::load(&conf, 2).unwrap();
+        let answer = |status, body: &'static str| {
+            let body = Bytes::from_static(body.as_bytes());
+            service.vector(&Fetched { status, headers: HeaderMap::new(), body })
+        };
+        assert_eq!(answer(200, r#"{"data":[{"embedding":[1,2]}]}"#).ok(), Some(vec![1.0, 2.0]));
+        for (status, lasting, why) in [
+            (200, false, "the embeddings model answered 200 and no embedding"),
+            (401, false, "the embeddings model answered 401: see embeddings.auth"),
+            (403, false, "the embeddings model answered 403: see embeddings.auth"),
+            (404, false, "the embeddings model answered 404: see embeddings.model"),
+            (400, true, "the embeddings model answered 400"),
+            (413, true, "the embeddings model answered 413"),
+            (422, true, "the embeddings model answered 422"),
+            (500, false, "the embeddings model answered 500"),
+        ] {
+            let failed = answer(status, "{}").err().unwrap();
+            assert_eq!((failed.error.message(), failed.lasting), (why, lasting));
+        }
+    }
+
+    #[test]
+    fn a_header_is_replaced_and_others_stay() {
+        let header = |name, value| (HeaderName::from_static(name), HeaderValue::from_static(value));
+        let mut headers = vec![header("a", "1"), header("b", "2")];
+        replace(&mut headers, vec![header("a", "3"), header("c", "4")]);
+        assert_eq!(headers, [header("b", "2"), header("a", "3"), header("c", "4")]);
+    }
+}

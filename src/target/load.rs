@@ -177,11 +177,6 @@ impl Lease {
         self.state.load.whole.double(now);
         self.state.load.token.double(now);
     }
-
-    /// Whose it is.
-    pub fn state(&self) -> &Arc<State> {
-        &self.state
-    }
 }
 
 impl Drop for Lease {

@@ -90,6 +90,7 @@ fn look_up(expression: &str, text: &str, source: &Source<'_>) -> Result<String> 
 mod tests {
     use super::*;
     use http::HeaderValue;
+    use serde_json::json;
 
     fn with<T>(run: impl FnOnce(&Source<'_>) -> T) -> T {
         let mut headers = HeaderMap::new();
@@ -106,9 +107,20 @@ mod tests {
     }
 
     #[test]
+    fn expressions_are_found_and_replaced_however_deep_they_stand() {
+        let mut value = json!({"name": "$(headers.x-model)", "options": {"stop": ["a", "$(uri_captures.tenant)"]}, "n": 1});
+        assert!(is_dynamic(&value) && is_dynamic(&json!([["$("]])));
+        with(|source| resolve(&mut value, source).unwrap());
+        assert_eq!(value, json!({"name": "gpt-4o", "options": {"stop": ["a", "acme"]}, "n": 1}));
+        assert!(!is_dynamic(&value) && !is_dynamic(&json!(["$", {"a": null}])));
+    }
+
+    #[test]
     fn kongs_messages() {
         for (text, message) in [
             ("$(headers_x_model)", "cannot parse expression for field '$(headers_x_model)'"),
+            ("$(headers.)", "cannot parse expression for field '$(headers.)'"),
+            ("$(headers.x.model)", "cannot parse expression for field '$(headers.x.model)'"),
             ("$(headers.x-model", "cannot parse expression for field '$(headers.x-model'"),
             ("$(cookies.a)", "source 'cookies' is not supported"),
             ("$(headers.absent)", "headers key absent was not provided"),

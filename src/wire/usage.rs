@@ -255,6 +255,16 @@ mod tests {
     }
 
     #[test]
+    fn a_walk_reads_all_details_and_one_count_is_no_silence() {
+        let text =
+            r#"{"prompt_tokens": null, "input_tokens": 7, "input_tokens_details": {"cached_tokens": 3}}"#;
+        let usage = Usage::read(text);
+        assert_eq!((usage.prompt, usage.cached), (Some(7), Some(3)));
+        assert!(!usage.is_empty() && !Usage { completion: Some(0), ..Usage::default() }.is_empty());
+        assert!(Usage { total: Some(3), ..Usage::default() }.is_empty());
+    }
+
+    #[test]
     fn chat_and_responses_objects_are_read() {
         let chat = Usage::read(
             r#"{"prompt_tokens": 25, "completion_tokens": 0, "total_tokens": 25, "queue_time": 0.1,

@@ -149,6 +149,28 @@ mod tests {
         assert_near(&run(&priced, 10_000, &[(100, 100), (100, 100)]), &[8_000, 2_000]);
         let unpriced = algorithm(Counted::Cost, &[(1, Some((1.0, 3.0))), (1, None)]);
         assert_near(&run(&unpriced, 10_000, &[(100, 100), (100, 100)]), &[5_000, 5_000]);
+        // The third costs what the others do in the mean: 6, where they cost 4 and 8.
+        let mean = algorithm(Counted::Cost, &[(1, Some((1.0, 3.0))), (1, Some((3.0, 5.0))), (1, None)]);
+        assert_near(&run(&mean, 10_000, &[(100, 100); 3]), &[4_615, 2_308, 3_077]);
+        let mean = algorithm(Counted::Cost, &[(1, Some((1.0, 3.0))), (1, Some((3.0, 5.0))), (1, None)]);
+        assert_near(&run(&mean, 10_000, &[(200, 0); 3]), &[5_455, 1_818, 2_727]);
+    }
+
+    #[test]
+    fn a_target_without_answers_is_taken_to_need_what_requests_need() {
+        let algorithm = algorithm(Counted::Total, &[(1, None), (1, None)]);
+        let now = Instant::now();
+        for _ in 0..10 {
+            let spent = Spent { prompt: 70, completion: 30, ..Spent::default() };
+            algorithm.targets[0].state.begin(now).settle(&spent, now);
+        }
+        let mut leases = Vec::new();
+        let counts = counts(30, || {
+            let index = algorithm.pick(&at(now, &|_| true)).unwrap();
+            leases.push(algorithm.targets[index].state.begin(now));
+            index
+        });
+        assert_eq!(counts, [10, 20], "ten of its own weigh as much as the ten that were answered");
     }
 
     #[test]

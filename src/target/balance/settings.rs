@@ -118,3 +118,21 @@ impl Counted {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_counts_is_chosen_by_name() {
+        for (name, counted) in [
+            ("total-tokens", "Total"),
+            ("prompt-tokens", "Prompt"),
+            ("completion-tokens", "Completion"),
+            ("cost", "Cost"),
+        ] {
+            assert_eq!(format!("{:?}", Counted::named(name).unwrap()), counted);
+        }
+        assert!(Counted::named("llm-accuracy").unwrap_err().message().ends_with(NO_ACCURACY));
+    }
+}

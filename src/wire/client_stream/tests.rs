@@ -163,3 +163,58 @@ fn strings_are_escaped_as_json_wants_it() {
         assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
     }
 }
+
+#[test]
+fn what_says_nothing_writes_nothing_and_nothing_follows_the_end() {
+    let mut out = stream(Shape::Chat, false);
+    out.start(Some(""), Some(""), None);
+    out.reasoning("");
+    out.tool_arguments(0, "");
+    assert_eq!((taken(&mut out).as_str(), out.has_output()), ("", false));
+    out.done();
+    assert_eq!(taken(&mut out), "data: [DONE]\n\n");
+    for say in [ClientStream::reasoning, ClientStream::text, ClientStream::finish, ClientStream::error] {
+        say(&mut out, "more");
+    }
+    out.tool_arguments(0, "{}");
+    assert_eq!((taken(&mut out).as_str(), out.text_seen()), ("", ""));
+}
+
+#[test]
+fn an_answer_of_a_reason_alone_has_its_role_and_an_empty_text() {
+    let mut out = stream(Shape::Chat, false);
+    out.start(Some(""), Some(""), None);
+    out.finish("content_filter");
+    let events = events(&taken(&mut out));
+    assert_eq!((&events[0]["id"], &events[0]["model"]), (&"x-1".into(), &"m".into()));
+    let delta = serde_json::json!({"role": "assistant", "content": ""});
+    assert_eq!((events.len(), &events[0]["choices"][0]["delta"]), (1, &delta));
+}
+
+#[test]
+fn a_chunk_that_is_passed_on_is_output_by_its_text_or_its_end() {
+    for (last, text, spoken) in [(false, "", false), (false, "a", true), (true, "", true)] {
+        let mut out = stream(Shape::Chat, false);
+        out.pass(b"{\"choices\":[]}", last, text);
+        assert_eq!((out.has_output(), out.is_finished()), (spoken, last), "{last} {text:?}");
+        out.pass(b"{}", false, "");
+        assert_eq!((out.has_output(), out.is_finished()), (spoken, last), "it does not become unsaid");
+    }
+}
+
+#[test]
+fn strings_are_escaped_as_shortly_as_json_can() {
+    let mut out = BytesMut::new();
+    write_string(&mut out, "\\ \" \r\n\t \u{1f}\u{7f} é");
+    assert_eq!(out, "\"\\\\ \\\" \\r\\n\\t \\u001f\u{7f} é\"");
+}
+
+#[test]
+fn the_text_that_is_seen_is_bounded_and_its_bound_is_reached() {
+    let mut out = stream(Shape::Chat, false);
+    out.text(&"a".repeat(TEXT_SEEN - 1));
+    out.text("bc");
+    out.text("d");
+    out.text("e");
+    assert!(out.text_seen().len() == TEXT_SEEN && out.text_seen().ends_with("ad"));
+}

@@ -215,4 +215,31 @@ mod tests {
         let trailers = [b"0\r\n".to_vec(), b"a: b\r\n".repeat(TRAILERS)].concat();
         assert_eq!(read(Framing::Chunked, &trailers, 4096), Err(Malformed));
     }
+
+    #[test]
+    fn what_is_still_to_come_is_known_where_it_was_stated() {
+        let mut body = Body::new(Framing::Length(5));
+        assert_eq!(body.left(), Some(5));
+        body.take(&mut BytesMut::from(&b"he"[..])).unwrap();
+        assert_eq!(body.left(), Some(3));
+        assert_eq!(Body::new(Framing::Length(0)).left(), Some(0));
+        assert_eq!(Body::new(Framing::Chunked).left(), None);
+    }
+
+    #[test]
+    fn bounds_are_kept_to_the_byte() {
+        let long = |length: usize, end: &str| line(&mut BytesMut::from(&*("x".repeat(length) + end)), LINE);
+        assert_eq!(long(LINE, ""), Ok(None));
+        assert_eq!(long(LINE + 1, ""), Err(Malformed));
+        assert_eq!(long(LINE, "\r\n").map(|line| line.map(|line| line.len())), Ok(Some(LINE)));
+        assert_eq!(long(LINE + 1, "\r\n"), Err(Malformed));
+        assert_eq!(length(b"1f"), Ok(31));
+        assert_eq!(length(&[b'f'; 15]), Ok((1 << 60) - 1));
+        assert_eq!(length(&[b'0'; 16]), Err(Malformed));
+        // Each line of trailers takes six bytes, and the last may begin where the bound is.
+        let trailed = |count| [b"0\r\n".to_vec(), b"a: b\r\n".repeat(count), b"\r\n".to_vec()].concat();
+        let most = TRAILERS / 6 + 1;
+        assert_eq!(read(Framing::Chunked, &trailed(most), 4096), Ok((vec![], true, vec![])));
+        assert_eq!(read(Framing::Chunked, &trailed(most + 1), 4096), Err(Malformed));
+    }
 }

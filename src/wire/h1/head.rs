@@ -369,4 +369,16 @@ mod tests {
             assert!(response(broken).is_none(), "{broken:?}");
         }
     }
+
+    #[test]
+    fn headers_of_the_connection_go_no_further_and_others_of_their_length_do() {
+        let hop = "trailer: a\r\nUpgrade: h2c\r\nConnection: x\r\nKeep-Alive: timeout=5\r\n\
+                   proxy-connection: x\r\ntransfer-encoding: chunked\r\n";
+        let kept = "x-trace: 1\r\nuser-agent: 2\r\nwww-authenticate: 3\r\nx-ratelimit-reset: 4\r\n";
+        let read = response(&format!("HTTP/1.1 200 OK\r\n{hop}{kept}\r\n")).unwrap();
+        let names: Vec<_> = read.headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["x-trace", "user-agent", "www-authenticate", "x-ratelimit-reset"]);
+        assert_eq!((read.framing, read.keep_alive), (Framing::Chunked, true));
+        assert_eq!(read.headers.get("x-ratelimit-reset").unwrap(), "4");
+    }
 }
