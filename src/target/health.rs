@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn failures_in_a_row_open_it_and_one_trial_closes_it() {
-        let (breaker, now) = (Breaker::default(), Instant::now());
+        let (breaker, now) = (Breaker::default(), *EPOCH);
         fail(&breaker, now);
         assert!(breaker.admits(now));
         fail(&breaker, now);
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_failed_trial_opens_it_again_at_once() {
-        let (breaker, now) = (Breaker::default(), Instant::now());
+        let (breaker, now) = (Breaker::default(), *EPOCH);
         fail(&breaker, now);
         fail(&breaker, now);
         let later = now + SECOND;
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_trial_that_is_given_up_leaves_room_for_another() {
-        let (breaker, now) = (Breaker::default(), Instant::now());
+        let (breaker, now) = (Breaker::default(), *EPOCH);
         fail(&breaker, now);
         fail(&breaker, now);
         let later = now + SECOND;
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_success_between_them_keeps_failures_apart_and_no_tolerance_is_no_breaker() {
-        let (breaker, now) = (Breaker::default(), Instant::now());
+        let (breaker, now) = (Breaker::default(), *EPOCH);
         for _ in 0..10 {
             fail(&breaker, now);
             breaker.enter(now).unwrap().succeeded();
@@ -245,7 +245,7 @@ mod tests {
     fn a_quota_is_shared_and_the_longest_word_counts() {
         let (one, other) =
             (Quota::shared(Fingerprint::of_bytes(b"one")), Quota::shared(Fingerprint::of_bytes(b"one")));
-        let now = Instant::now();
+        let now = *EPOCH;
         one.cool(now, SECOND * 3);
         other.cool(now, SECOND);
         assert_eq!(other.left(now), Some(SECOND * 3));
