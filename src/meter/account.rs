@@ -281,3 +281,6 @@ fn prompt_tokens(request: &Doc) -> u64 {
     let (text, messages) = chat::prompt_text(request);
     estimate::tokens(&text) + if messages == 0 { 0 } else { estimate::prompt_overhead(messages) }
 }
+
+#[cfg(test)]
+mod tests;

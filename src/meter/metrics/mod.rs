@@ -325,3 +325,6 @@ impl Kong {
         self.cost.add(tally.cost.unwrap_or_default());
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;
