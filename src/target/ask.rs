@@ -173,6 +173,7 @@ mod tests {
             (r#"{"messages":[]}"#, Some("m"), chat, NO_PROMPTS),
             (r#"{"messages":"x"}"#, Some("m"), chat, NO_PROMPTS),
             (r#"{"prompt":""}"#, Some("m"), chat, NO_PROMPTS),
+            (r#"{"prompt":[ ]}"#, Some("m"), chat, NO_PROMPTS),
             (
                 r#"{"messages":["x"]}"#,
                 Some("m"),

@@ -322,3 +322,25 @@ fn failed(why: &str) -> Error {
 fn unreadable(why: &str) -> Error {
     Error::new(Kind::Unconsulted, format!("failed to convert AI response to Kong format: {why}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_withheld_is_no_answer_and_an_empty_one_is() {
+        let said = |choice: &str| {
+            let body = Bytes::from(format!(r#"{{"choices":[{choice}]}}"#));
+            said(&body, "withheld").map_err(|error| error.message().to_owned())
+        };
+        let failed = |why: &str| Err(format!("failed to convert AI response to Kong format: {why}"));
+        let filtered = r#""finish_reason":"content_filter""#;
+        assert_eq!(said(r#"{"message":{"content":"a"}}"#), Ok("a".to_owned()));
+        assert_eq!(said(&format!(r#"{{"message":{{"content":"a"}},{filtered}}}"#)), Ok("a".to_owned()));
+        assert_eq!(said(&format!(r#"{{"message":{{"content":""}},{filtered}}}"#)), failed("withheld"));
+        assert_eq!(said(&format!("{{{filtered}}}")), failed("withheld"));
+        assert_eq!(said(r#"{"message":{"content":""},"finish_reason":"stop"}"#), Ok(String::new()));
+        let none = Err("no 'choices' in upstream AI service response".to_owned());
+        assert_eq!((said("{}"), said("")), (none.clone(), none));
+    }
+}

@@ -252,4 +252,14 @@ mod tests {
         assert_eq!(other.left(now + SECOND * 3), None);
         assert_eq!(Quota::shared(Fingerprint::of_bytes(b"other")).left(now), None);
     }
+
+    #[test]
+    fn a_quota_is_forgotten_with_its_last_target_and_not_before() {
+        let [held, left, next] = [&b"held"[..], b"left", b"next"].map(Fingerprint::of_bytes);
+        let keeper = Quota::shared(held);
+        drop(Quota::shared(left));
+        let _next = Quota::shared(next);
+        assert!(!QUOTAS.lock().unwrap().contains_key(&left), "nobody asks for it");
+        assert!(Arc::ptr_eq(&keeper, &Quota::shared(held)));
+    }
 }

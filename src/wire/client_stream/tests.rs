@@ -218,3 +218,12 @@ fn the_text_that_is_seen_is_bounded_and_its_bound_is_reached() {
     out.text("e");
     assert!(out.text_seen().len() == TEXT_SEEN && out.text_seen().ends_with("ad"));
 }
+
+#[test]
+fn the_first_failure_is_kept() {
+    let mut out = stream(Shape::Chat, false);
+    assert_eq!((out.failure(), out.is_failed()), (None, false));
+    out.error("it broke");
+    out.error("again");
+    assert_eq!((out.failure(), out.is_failed(), out.is_done()), (Some("it broke"), true, false));
+}

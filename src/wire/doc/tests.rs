@@ -256,3 +256,17 @@ fn debug_shows_no_contents() {
     let shown = format!("{:?}", doc(r#"{"secret":"value"}"#));
     assert!(!shown.contains("secret") && !shown.contains("value"), "{shown}");
 }
+
+#[test]
+fn what_is_forwarded_unseen_is_known_by_being_no_object() {
+    for (text, opaque) in [("[1]", true), ("", true), ("\0\u{1}", true), (" {\"a\":1}", false), ("{}", false)]
+    {
+        let doc = Doc::opaque(Bytes::from_static(text.as_bytes()));
+        assert_eq!(doc.is_opaque(), opaque, "{text:?}");
+        assert_eq!((doc.bytes().as_ref(), doc.has("a")), (text.as_bytes(), false));
+    }
+    assert!(!Doc::parse(Bytes::from_static(b"{\"a\":1}")).unwrap().is_opaque());
+    let mut edited = Doc::opaque(Bytes::from_static(b"[1]"));
+    edited.set("a", &1).unwrap();
+    assert!(!edited.is_opaque());
+}
