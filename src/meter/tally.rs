@@ -139,5 +139,8 @@ mod tests {
         let tally = Tally::settle(&usage, false, Price::new(Some(1.0), Some(2.0)), || 0, || 0);
         assert_eq!(tally.classes(), [30, 60, 10, 30, 20]);
         assert_eq!(tally.classes().iter().sum::<u64>(), tally.total());
+        // Also where the parts are said to be more than the whole.
+        let more = Usage { cached: Some(60), cache_write: Some(60), reasoning: Some(60), ..usage };
+        assert_eq!(Tally::settle(&more, false, None, || 0, || 0).classes(), [0, 60, 40, 0, 50]);
     }
 }

@@ -174,6 +174,26 @@ mod tests {
     }
 
     #[test]
+    fn a_request_under_way_weighs_what_those_of_its_target_did() {
+        let algorithm = algorithm(Counted::Total, &[(1, None), (1, None)]);
+        let now = Instant::now();
+        // The same use, the one by few large requests, the other by many small ones.
+        for (index, requests, prompt) in [(0, 10, 300), (1, 30, 100)] {
+            for _ in 0..requests {
+                let spent = Spent { prompt, ..Spent::default() };
+                algorithm.targets[index].state.begin(now).settle(&spent, now);
+            }
+        }
+        let mut leases = Vec::new();
+        let counts = counts(40, || {
+            let index = algorithm.pick(&at(now, &|_| true)).unwrap();
+            leases.push(algorithm.targets[index].state.begin(now));
+            index
+        });
+        assert_eq!(counts, [10, 30]);
+    }
+
+    #[test]
     fn requests_under_way_count_before_their_use_is_known() {
         let algorithm = algorithm(Counted::Total, &[(1, None), (1, None)]);
         run(&algorithm, 10, &[(100, 100), (100, 100)]);

@@ -239,3 +239,13 @@ async fn descriptions_are_embedded_once_and_errors_are_told() {
     let error = Space::new(&conf, 2, Vec::new()).err().unwrap();
     assert_eq!(error.message(), "provider 'cohere' makes no embeddings");
 }
+
+#[test]
+fn distances_are_those_of_the_books() {
+    let (one, other) = ([3.0, 4.0], [8.0, 6.0]);
+    for (metric, theory) in [(Metric::Euclidean, 29_f64.sqrt()), (Metric::Cosine, 1.0 - 48.0 / 50.0)] {
+        assert!((distance(metric, &one, &other).unwrap() - theory).abs() < 1e-12);
+        assert!(distance(metric, &one, &one).unwrap().abs() < 1e-12);
+        assert_eq!(distance(metric, &one, &other[1..]), None);
+    }
+}
