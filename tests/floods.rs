@@ -4,8 +4,8 @@
 //! Small by default. `make floods` runs the full size on the release build and prints the figures.
 //!
 //! Who floods has a model of its own, and threads that run only when nothing else wants to: on other machines they
-//! would not take the gateway's time. Who asks meanwhile, and the model that answers it, are threads of their own, and ask each
-//! other directly as well: what that takes is the machine's, not the gateway's.
+//! would not take the gateway's time. Who asks meanwhile, and the model that answers it, are threads of their own,
+//! and ask each other directly as well: what that takes is the machine's, not the gateway's.
 
 #![allow(
     clippy::unwrap_used,

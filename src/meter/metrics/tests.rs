@@ -14,7 +14,8 @@ pub(in crate::meter) fn scraped(name: &str, labels: &[&str]) -> f64 {
     samples.filter(|(series, _)| wanted(series)).map(|(_, value)| value.parse::<f64>().unwrap()).sum()
 }
 
-fn assert_near(value: f64, theory: f64) {
+#[track_caller]
+pub(in crate::meter) fn assert_near(value: f64, theory: f64) {
     assert!((value - theory).abs() <= theory.abs() * 1e-9, "{value} is not {theory}");
 }
 
